@@ -1,0 +1,45 @@
+"""`python -m dreamenv <command>`: collect rollouts, inspect them, measure the sim-to-real gap."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from dreamenv.errors import DreamEnvError
+
+COMMANDS = {
+    ("collect",): ("dreamenv.rollouts.collect_command", "record rollouts of an environment"),
+    ("rollouts", "inspect"): ("dreamenv.rollouts.inspect_command", "describe a rollout store"),
+    ("gap",): ("dreamenv.evaluation.gap_command", "measure the sim-to-real gap of an agent"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; a user's mistake prints one clear line and returns 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for words, (module_name, summary) in COMMANDS.items():
+        if tuple(arguments[: len(words)]) == words:
+            # Only the chosen command is imported: `inspect` should not wait for torch.
+            module = import_module(module_name)
+            parser = argparse.ArgumentParser(
+                prog="python -m dreamenv " + " ".join(words),
+                description=summary[0].upper() + summary[1:] + ".",
+                formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            )
+            module.add_arguments(parser)
+            try:
+                return module.run(parser.parse_args(arguments[len(words) :]))
+            except DreamEnvError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
+    width = max(len(" ".join(words)) for words in COMMANDS)
+    listing = "\n".join(
+        f"  {' '.join(words):<{width}}  {summary}" for words, (_, summary) in COMMANDS.items()
+    )
+    print(f"usage: python -m dreamenv <command> [--help]\n\ncommands:\n{listing}")
+    return 0 if arguments in ([], ["-h"], ["--help"]) else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The dream: a trained world model behind Gymnasium's contract."""

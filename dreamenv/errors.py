@@ -1,0 +1,27 @@
+"""Errors a user of `dreamenv` may meet. Each message says what is wrong and what to do next."""
+
+from __future__ import annotations
+
+
+class DreamEnvError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class MissingDependencyError(DreamEnvError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class ConfigError(DreamEnvError, ValueError):
+    """A configuration value is unknown, impossible, or contradicts another."""
+
+
+class RolloutError(DreamEnvError, ValueError):
+    """A rollout store is missing, damaged, or holds another environment than asked for."""
+
+
+class CheckpointError(DreamEnvError, ValueError):
+    """A checkpoint is missing, damaged, or was made by something else."""
+
+
+class EnvironmentUsageError(DreamEnvError, RuntimeError):
+    """An environment was called out of order or with an impossible argument."""
