@@ -87,6 +87,8 @@ class MazeSimulator:
         walker = self._task._walker
         self._body = physics.model.name2id(walker.root_body.full_identifier, "body")
         self._camera = self._make_camera()
+        cells = np.flip(self._arena.maze.entity_layer[1:-1, 1:-1], axis=0)
+        self._layout = np.isin(cells, (" ", "P", "G")).astype(np.uint8)
         return self.frame()
 
     def step(self, action: int) -> tuple[np.ndarray, float]:
@@ -124,11 +126,10 @@ class MazeSimulator:
         targets = [data.geom_xpos[target._geom_id] for target in self._task._targets]
         targets_pos = self._to_cells(np.array(targets))
         index = self._task._current_target_ix
-        cells = np.flip(self._arena.maze.entity_layer[1:-1, 1:-1], axis=0)
         return {
             "agent_pos": self._to_cells(data.xpos[self._body]),
             "agent_dir": data.xmat[self._body].reshape(3, 3)[:2, 1].astype(np.float32),
-            "maze_layout": np.isin(cells, (" ", "P", "G")).astype(np.uint8),
+            "maze_layout": self._layout.copy(),
             "targets_pos": targets_pos,
             "target_index": np.array(index, dtype=np.int64),
             "target_pos": targets_pos[index],
