@@ -1,0 +1,152 @@
+"""Frame-local attention: a token sees all tokens of its own frame and of the k frames before."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm that stays in the dtype of its input, as autocast wants it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype))
+
+
+class AxialRotation(nn.Module):
+    """Rotary position encoding over (time, row, column) [Su et al. 2021, per axis].
+
+    Only differences of position enter the attention, so time may be counted from anywhere: keys
+    are cached unrotated and turned by their age, which keeps angles small for ever.
+    """
+
+    def __init__(self, head_dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        pairs = head_dim // 2
+        counts = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
+        time, row, column = (10.0 ** -torch.linspace(0, 1.5, n).double() for n in counts)
+        rows = torch.arange(grid[0]).double().repeat_interleave(grid[1])
+        columns = torch.arange(grid[1]).double().repeat(grid[0])
+        space = torch.cat([rows[:, None] * row, columns[:, None] * column], 1)
+        self.register_buffer("time", time, persistent=False)
+        self.register_buffer("space", space, persistent=False)
+        self.time: Tensor
+        self.space: Tensor
+
+    def forward(self, x: Tensor, first_frame: int) -> Tensor:
+        """Rotate `x` (b, t, n, h, d), whose frames are numbered from `first_frame`."""
+        times = torch.arange(first_frame, first_frame + x.shape[1], device=x.device)
+        turn = (times[:, None] * self.time)[:, None].expand(-1, x.shape[2], -1)
+        angle = torch.cat([turn, self.space.expand(x.shape[1], -1, -1)], -1)[:, :, None]
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        first, second = x.chunk(2, -1)
+        return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+class FrameAttention(nn.Module):
+    """Multi-head attention over a sliding window of frames, in one or two streams."""
+
+    def __init__(self, width: int, head_dim: int, window: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.window = window
+        self.head_dim = head_dim
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.query_norm = RMSNorm(head_dim)
+        self.key_norm = RMSNorm(head_dim)
+        self.rotation = AxialRotation(head_dim, grid)
+
+    def forward(
+        self,
+        write: Tensor,
+        past: tuple[Tensor, Tensor],
+        seen: Tensor,
+        read: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+        """Attend.
+
+        Args:
+            write: tokens (b, t, n, d) of the stream whose keys and values later frames see.
+            past: keys and values of the k frames before, unrotated, (b, k, n, h, head_dim).
+            seen: how many frames came before, (b,); older entries of `past` are masked.
+            read: tokens of a stream that sees strictly earlier frames of `write` and itself.
+
+        Returns:
+            Output of both streams, and the keys and values of the last k frames.
+        """
+        query, key, value = self._project(write)
+        keys, values = (torch.cat([old.to(new.dtype), new], 1) for old, new in
+                        zip(past, (key, value), strict=True))
+        cache = (keys[:, -self.window :], values[:, -self.window :])
+        rotated = self.rotation(keys, -self.window)
+        offsets = (0, self.window)  # of keys relative to the query's frame − window
+        out = self._attend(self.rotation(query, 0), rotated, values, seen, offsets)
+        if read is None:
+            return out, None, cache
+        query, key, value = self._project(read)
+        out_read = self._attend(
+            self.rotation(query, 0), rotated, values, seen, (0, self.window - 1),
+            own=(self.rotation(key, 0), value),
+        )  # fmt: skip
+        return out, out_read, cache
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, -1, self.head_dim)).unbind(-3)
+        return self.query_norm(q), self.key_norm(k), v
+
+    def _attend(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        seen: Tensor,
+        offsets: tuple[int, int],
+        own: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Query frame i sees key frames i+offsets[0] … i+offsets[1], and its frame of `own`.
+
+        Queries go in chunks of `window` frames, each against the 2·window keys it can see, so the
+        cost grows with the number of frames and not with its square.
+        """
+        slots, frames, tokens = query.shape[:3]
+        size = min(self.window, frames)
+        missing = -frames % size
+        span = size + self.window
+        query, keys, values = (_pad_frames(x, missing) for x in (query, keys, values))
+        chunked_query = query.unflatten(1, (-1, size))
+        chunked_keys, chunked_values = (
+            x.unfold(1, span, size).movedim(-1, 2) for x in (keys, values)
+        )
+        chunks = chunked_query.shape[1]
+        i = torch.arange(size, device=query.device)[:, None]
+        j = torch.arange(span, device=query.device)[None, :]
+        visible = (j >= i + offsets[0]) & (j <= i + offsets[1])
+        # Key frame m of the padded past is real iff it lies at or after window − seen.
+        first = (self.window - seen.clamp(max=self.window))[:, None, None, None]
+        start = torch.arange(chunks, device=query.device)[None, :, None, None] * size
+        mask = visible & (start + j >= first)  # (b, chunks, size, span)
+        if own is not None:
+            own_keys, own_values = (_pad_frames(x, missing).unflatten(1, (-1, size)) for x in own)
+            chunked_keys = torch.cat([chunked_keys, own_keys], 2)
+            chunked_values = torch.cat([chunked_values, own_values], 2)
+            same = torch.eye(size, dtype=torch.bool, device=query.device)
+            mask = torch.cat([mask, same.expand(slots, chunks, size, size)], 3)
+        mask = mask.repeat_interleave(tokens, 2).repeat_interleave(tokens, 3).flatten(0, 1)
+        q, k, v = (
+            x.flatten(2, 3).flatten(0, 1).transpose(1, 2)
+            for x in (chunked_query, chunked_keys, chunked_values)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1))
+        out = out.transpose(1, 2).flatten(2).unflatten(0, (slots, chunks))
+        out = out.unflatten(2, (size, tokens)).flatten(1, 2)[:, :frames]
+        return self.out(out)
+
+
+def _pad_frames(x: Tensor, missing: int) -> Tensor:
+    return F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else x

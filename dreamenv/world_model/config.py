@@ -1,0 +1,218 @@
+"""Everything that fixes a world model's architecture, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from dreamenv.errors import ConfigError
+
+T = typing.TypeVar("T")
+
+FORMAT_VERSION = 1
+"""Raised whenever an older `config.json` could no longer be read as it stands."""
+
+
+@dataclass(frozen=True)
+class ActionConfig:
+    """The action vocabulary: `n` discrete actions, or a box of `low`..`high` per dimension."""
+
+    n: int = 0
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.n > 0) == bool(self.low) or len(self.low) != len(self.high):
+            raise ConfigError(f"actions are either discrete (n > 0) or a box (low, high): {self}")
+        if not all(math.isfinite(low) and low < high < math.inf for low, high in self.bounds):
+            raise ConfigError(f"a box of actions needs finite bounds with low < high: {self}")
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are integers in `range(n)`."""
+        return self.n > 0
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) of each dimension of a box."""
+        return tuple(zip(self.low, self.high, strict=True))
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Rewards as a categorical over `values` (ascending).
+
+    `exact` says that rewards take these values and no other; otherwise they are a grid and a
+    reward in between is spread over its two neighbours ("two-hot").
+    """
+
+    values: tuple[float, ...] = (0.0, 1.0)
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if list(self.values) != sorted(set(self.values)) or not self.values:
+            raise ConfigError(f"reward values must be ascending and distinct, got {self.values}")
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Convolutional autoencoder of single frames; three levels at 1/4, 1/8 and 1/16."""
+
+    widths: tuple[int, int, int] = (64, 128, 256)
+    blocks: tuple[int, int, int] = (2, 1, 1)
+    latent_channels: int = 32
+    latent_noise: float = 0.1
+    """Standard deviation of noise on the latents in training: the decoder forgives small errors."""
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Layers of block-wise SSM scan → frame-local attention → MLP."""
+
+    width: int = 256
+    scan_blocks: tuple[tuple[int, int], ...] = ((4, 4), (2, 2), (1, 1), (4, 4))
+    """Height and width, in tokens, of the scan blocks of each layer."""
+    attention_window: int = 8
+    """k: a token attends to its own frame and to the k frames before it."""
+    attention_head_dim: int = 32
+    mlp_ratio: int = 3
+    condition_width: int = 128
+    ssm_expand: int = 2
+    ssm_head_dim: int = 64
+    ssm_state_dim: int = 64
+    ssm_conv: int = 4
+    ssm_chunk: int = 64
+    """Tokens per chunk of the parallel scan; changes speed, not results."""
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How a frame is imagined."""
+
+    steps: int = 2
+    """K: denoising passes per frame."""
+    context_noise: float = 0.0
+    """Noise level (0 none … 1 all) at which an imagined frame enters the memory."""
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Architecture and preprocessing of a world model; saved as `config.json`."""
+
+    frame_size: tuple[int, int] = (64, 64)
+    """Height and width in pixels; larger or smaller frames are resized to it."""
+    frame_channels: int = 3
+    actions: ActionConfig = field(default_factory=lambda: ActionConfig(n=6))
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    def __post_init__(self) -> None:
+        if any(side % 16 for side in self.frame_size):
+            raise ConfigError(f"frame sides must be multiples of 16, got {self.frame_size}")
+        rows, columns = self.grid
+        for height, width in self.dynamics.scan_blocks:
+            if rows % height or columns % width:
+                raise ConfigError(
+                    f"scan block {(height, width)} does not tile the {rows}×{columns} token grid"
+                )
+        if self.dynamics.width % self.dynamics.attention_head_dim:
+            raise ConfigError("dynamics.width must be a multiple of dynamics.attention_head_dim")
+        if self.dynamics.width * self.dynamics.ssm_expand % self.dynamics.ssm_head_dim:
+            raise ConfigError("ssm_expand · width must be a multiple of dynamics.ssm_head_dim")
+        if self.sampler.steps < 1 or not 0 <= self.sampler.context_noise < 1:
+            raise ConfigError(f"need steps ≥ 1 and 0 ≤ context_noise < 1, got {self.sampler}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens in a frame."""
+        return self.frame_size[0] // 16, self.frame_size[1] // 16
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> WorldModelConfig:
+        """Inverse of `to_dict`. Unknown keys and other versions raise `ConfigError`."""
+        data = dict(data)
+        version = data.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise ConfigError(
+                f"config has format version {version}, this dreamenv reads {FORMAT_VERSION}"
+            )
+        return from_plain(WorldModelConfig, data)
+
+
+def from_plain(kind: type[T], data: dict[str, Any]) -> T:
+    """Build the dataclass `kind` from nested plain data, refusing keys it does not have."""
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ConfigError(f"{kind.__name__} has no field {unknown[0]!r}; it has {sorted(hints)}")
+    return kind(**{name: _convert(hints[name], value) for name, value in data.items()})
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_plain(typing.cast(type, hint), value)
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        inner = typing.get_args(hint)
+        hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_convert(h, v) for h, v in zip(hints, value, strict=True))
+    if isinstance(hint, types.UnionType) or dataclasses.is_dataclass(hint):
+        raise ConfigError(f"expected {hint}, got {value!r}")
+    return value
+
+
+PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
+    "debug": (
+        TokenizerConfig(widths=(8, 8, 16), blocks=(1, 1, 1), latent_channels=8),
+        DynamicsConfig(
+            width=32,
+            scan_blocks=((4, 4), (1, 2)),
+            attention_window=3,
+            attention_head_dim=16,
+            condition_width=32,
+            ssm_head_dim=16,
+            ssm_state_dim=16,
+            ssm_chunk=32,
+        ),
+    ),
+    "small": (TokenizerConfig(), DynamicsConfig()),
+    "base": (
+        TokenizerConfig(widths=(96, 192, 384), blocks=(2, 2, 2)),
+        DynamicsConfig(
+            width=512,
+            scan_blocks=((4, 4), (2, 2), (1, 1), (4, 4), (2, 2), (1, 1), (2, 2), (4, 4)),
+            attention_head_dim=64,
+            condition_width=256,
+            mlp_ratio=4,
+        ),
+    ),
+    "paper": (
+        TokenizerConfig(widths=(128, 256, 512), blocks=(2, 2, 2)),
+        DynamicsConfig(
+            width=1024,
+            scan_blocks=((4, 4), (2, 2), (1, 1), (2, 2)) * 3,
+            attention_window=10,
+            attention_head_dim=64,
+            condition_width=256,
+            mlp_ratio=4,
+        ),
+    ),
+}
+"""Name → tokenizer and dynamics: `debug` for tests, `small` for 2 CPU cores, up to `paper`."""
+
+
+def preset(name: str, **fields: Any) -> WorldModelConfig:
+    """The configuration of a preset; `fields` set the rest (actions, rewards, sampler)."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+    tokenizer, dynamics = PRESETS[name]
+    return WorldModelConfig(tokenizer=tokenizer, dynamics=dynamics, **fields)

@@ -1,0 +1,200 @@
+"""One layer of the dynamics: block-wise SSM scan → frame-local attention → MLP.
+
+Tokens are shaped (b, t, n, d): slots, frames, tokens of a frame in row-major order, width. Every
+part works on a *writing* stream, whose frames enter the memory, and optionally on a *reading*
+stream of the same shape, whose frame t sees the memory as it was before frame t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dreamenv.world_model.attention import FrameAttention, RMSNorm
+from dreamenv.world_model.config import DynamicsConfig
+from dreamenv.world_model.ssd import ScanInputs, ssd_scan
+from dreamenv.world_model.state import LayerState
+
+Streams = tuple[Tensor, Tensor | None]
+
+
+class BlockScan(nn.Module):
+    """Mamba-2 mixer whose scan runs through time in every block of the token grid on its own.
+
+    All blocks share weights and each has its own state, so that a token's predecessor in time is
+    (block height · block width) scan steps away instead of a whole frame [Po et al. 2025].
+    """
+
+    def __init__(self, config: DynamicsConfig, grid: tuple[int, int], block: tuple[int, int]):
+        super().__init__()
+        self.inner = config.ssm_expand * config.width
+        self.head_dim = config.ssm_head_dim
+        self.heads = self.inner // self.head_dim
+        self.state_dim = config.ssm_state_dim
+        self.chunk = config.ssm_chunk
+        self.grid, self.block = grid, block
+        self.blocks = (grid[0] // block[0]) * (grid[1] // block[1])
+        self.channels = self.inner + 2 * self.state_dim
+        self.project = nn.Linear(config.width, self.inner + self.channels + self.heads, bias=False)
+        self.out = nn.Linear(self.inner, config.width, bias=False)
+        self.norm = RMSNorm(self.inner)
+        self.conv_weight = nn.Parameter(torch.empty(config.ssm_conv, self.channels))
+        self.conv_bias = nn.Parameter(torch.zeros(self.channels))
+        nn.init.uniform_(self.conv_weight, -(config.ssm_conv**-0.5), config.ssm_conv**-0.5)
+        # Initial values of mamba-ssm: A in [1, 16], Δ log-uniform in [1e-3, 1e-1].
+        self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
+        step = torch.empty(self.heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
+        self.skip = nn.Parameter(torch.ones(self.heads))
+
+    def initial_state(self, slots: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(SSM state, convolution tail) before the first frame."""
+        tail = len(self.conv_weight) - 1
+        ssm = like.new_zeros(slots, self.blocks, self.heads, self.head_dim, self.state_dim)
+        return ssm, like.new_zeros(slots, self.blocks, tail, self.channels)
+
+    def forward(
+        self, write: Tensor, state: tuple[Tensor, Tensor], read: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+        """Scan (b, t, n, d) tokens; returns both outputs and the state after the last frame."""
+        slots = write.shape[0]
+        frame_tokens = self.block[0] * self.block[1]
+        ssm, tail = (x.flatten(0, 1) for x in state)
+        gate, mixed, dt = self._split(write)
+        padded = torch.cat([tail.to(mixed.dtype), mixed], 1)
+        new_tail = padded[:, padded.shape[1] - tail.shape[1] :]
+        inputs = self._scan_inputs(self._convolve(padded), dt)
+        read_inputs = None
+        if read is not None:
+            read_gate, read_mixed, read_dt = self._split(read)
+            read_mixed = self._convolve_frames(read_mixed, padded, tail.shape[1], frame_tokens)
+            read_inputs = self._scan_inputs(read_mixed, read_dt)
+        a = -self.log_a.exp()
+        y, y_read, ssm = ssd_scan(inputs, a, ssm, frame_tokens, self.chunk, read_inputs)
+        new_state = (ssm.unflatten(0, (slots, -1)), new_tail.unflatten(0, (slots, -1)))
+        out = self._finish(y, inputs, gate, slots)
+        if read_inputs is None or y_read is None:
+            return out, None, new_state
+        return out, self._finish(y_read, read_inputs, read_gate, slots), new_state
+
+    def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gate z, mixed (x, B, C) and raw Δ, each as (slots · blocks, l, …)."""
+        projected = self._to_blocks(self.project(tokens))
+        gate, mixed, dt = projected.split([self.inner, self.channels, self.heads], -1)
+        return gate, mixed, dt
+
+    def _convolve(self, padded: Tensor) -> Tensor:
+        """Causal depthwise convolution; the first kernel − 1 inputs only serve as history."""
+        weight = self.conv_weight.to(padded.dtype)
+        length = padded.shape[1] - len(weight) + 1
+        taps = [padded[:, i : i + length] * weight[i] for i in range(len(weight))]
+        return F.silu(sum(taps, self.conv_bias.to(padded.dtype)))
+
+    def _convolve_frames(self, mixed: Tensor, history: Tensor, tail: int, size: int) -> Tensor:
+        """Convolve every frame of a reading stream after the writing stream's earlier frames."""
+        frames = mixed.unflatten(1, (-1, size))
+        count = frames.shape[1]
+        tails = history.unfold(1, tail, size)[:, :count].transpose(2, 3)
+        joined = torch.cat([tails, frames], 2).flatten(0, 1)
+        return self._convolve(joined).unflatten(0, (-1, count)).flatten(1, 2)
+
+    def _scan_inputs(self, mixed: Tensor, dt: Tensor) -> ScanInputs:
+        x, b, c = mixed.split([self.inner, self.state_dim, self.state_dim], -1)
+        wide = torch.promote_types(dt.dtype, torch.float32)
+        step = F.softplus(dt.to(wide) + self.dt_bias)
+        return ScanInputs(x.unflatten(-1, (self.heads, self.head_dim)), step, b, c)
+
+    def _finish(self, y: Tensor, inputs: ScanInputs, gate: Tensor, slots: int) -> Tensor:
+        y = y.to(gate.dtype) + inputs.x * self.skip.to(gate.dtype)[:, None]
+        y = self.norm(y.flatten(2) * F.silu(gate))
+        return self.out(self._from_blocks(y, slots))
+
+    def _to_blocks(self, x: Tensor) -> Tensor:
+        """(b, t, n, c) → (b · blocks, t · block tokens, c)."""
+        if self.blocks == 1:
+            return x.flatten(1, 2)
+        b, t = x.shape[:2]
+        (rows, columns), (height, width) = self.grid, self.block
+        x = x.view(b, t, rows // height, height, columns // width, width, -1)
+        return x.permute(0, 2, 4, 1, 3, 5, 6).reshape(b * self.blocks, t * height * width, -1)
+
+    def _from_blocks(self, x: Tensor, slots: int) -> Tensor:
+        """Inverse of `_to_blocks`."""
+        (rows, columns), (height, width) = self.grid, self.block
+        x = x.view(slots, rows // height, columns // width, -1, height, width, x.shape[-1])
+        x = x.permute(0, 3, 1, 4, 2, 5, 6)
+        return x.reshape(slots, -1, rows * columns, x.shape[-1])
+
+
+class DynamicsLayer(nn.Module):
+    """Scan, attention and MLP, each a gated residual under adaptive norm [Peebles & Xie 2023]."""
+
+    def __init__(self, config: DynamicsConfig, grid: tuple[int, int], block: tuple[int, int]):
+        super().__init__()
+        width = config.width
+        self.scan = BlockScan(config, grid, block)
+        self.attention = FrameAttention(
+            width, config.attention_head_dim, config.attention_window, grid
+        )
+        self.mlp = nn.Sequential(
+            nn.Linear(width, config.mlp_ratio * width),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(config.mlp_ratio * width, width),
+        )
+        self.modulation = nn.Linear(config.condition_width, 9 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        # Gates start at one third rather than at zero: the path is open from the first update.
+        for gate in self.modulation.bias.data.chunk(9)[2::3]:
+            gate.fill_(1 / 3)
+
+    def initial_state(self, slots: int, like: Tensor) -> LayerState:
+        """Empty memory; `like` gives dtype and device."""
+        ssm, conv = self.scan.initial_state(slots, like)
+        attention, tokens = self.attention, math.prod(self.scan.grid)
+        heads = attention.out.in_features // attention.head_dim
+        past = like.new_zeros(slots, attention.window, tokens, heads, attention.head_dim)
+        return LayerState(ssm, conv, past, past.clone())
+
+    def forward(
+        self,
+        tokens: Streams,
+        conditions: Streams,
+        state: LayerState,
+        seen: Tensor,
+    ) -> tuple[Streams, LayerState]:
+        """Map both streams (b, t, n, d) under their conditions (b, t, condition width)."""
+        streams = [x for x in tokens if x is not None]
+        modulations = [
+            self.modulation(c).unsqueeze(2).chunk(9, -1) for c in conditions if c is not None
+        ]
+
+        def residual(part: int, apply: Callable[..., list[Tensor]]) -> None:
+            inputs = []
+            for x, modulation in zip(streams, modulations, strict=True):
+                scale, shift = modulation[3 * part : 3 * part + 2]
+                inputs.append(F.rms_norm(x, x.shape[-1:]) * (1 + scale) + shift)
+            outputs = apply(*inputs)
+            for i, modulation in enumerate(modulations):
+                streams[i] = streams[i] + modulation[3 * part + 2] * outputs[i]
+
+        new = LayerState(state.ssm, state.conv, state.keys, state.values)
+
+        def scan(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
+            out, out_read, (new.ssm, new.conv) = self.scan(write, (state.ssm, state.conv), read)
+            return [out] if out_read is None else [out, out_read]
+
+        def attend(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
+            out, out_read, (new.keys, new.values) = self.attention(
+                write, (state.keys, state.values), seen, read
+            )
+            return [out] if out_read is None else [out, out_read]
+
+        residual(0, scan)
+        residual(1, attend)
+        residual(2, lambda *inputs: [self.mlp(x) for x in inputs])
+        return (streams[0], streams[1] if len(streams) > 1 else None), new

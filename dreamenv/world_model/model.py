@@ -1,0 +1,134 @@
+"""The world model's four verbs: initial_state, observe, imagine, loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dreamenv.errors import ConfigError
+from dreamenv.world_model.config import WorldModelConfig
+from dreamenv.world_model.diffusion import add_noise, sampling_levels
+from dreamenv.world_model.dynamics import Dynamics, Stream
+from dreamenv.world_model.heads import Outcome, OutcomeHead
+from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
+from dreamenv.world_model.preprocessing import to_unit
+from dreamenv.world_model.state import State
+from dreamenv.world_model.tokenizer import Tokenizer
+
+
+class WorldModel(nn.Module):
+    """Predicts the next frame, its reward and its continuation, from any number of frames.
+
+    Frames are (b, t, H, W, C), uint8 or floats in [0, 1]; actions are (b, t) integers or
+    (b, t, dims) floats, each the action that *led to* its frame, −1 or NaN where none did. A slot
+    is one independent dream; slots only share arithmetic.
+    """
+
+    def __init__(self, config: WorldModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = Tokenizer(config.tokenizer, config.frame_channels)
+        self.dynamics = Dynamics(
+            config.dynamics, config.grid, config.tokenizer.latent_channels, config.actions
+        )
+        self.head = OutcomeHead(config.dynamics.width, config.rewards)
+        self.compute_dtype = torch.float32
+        """bfloat16 runs matrix products in half the time; memory and noise stay in float32."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.dynamics.position.device
+
+    def initial_state(self, slots: int) -> State:
+        """The memory of `slots` dreams before their first frame."""
+        return self.dynamics.initial_state(slots)
+
+    @torch.no_grad()
+    def observe(self, state: State, frames: Tensor, actions: Tensor) -> tuple[State, Outcome]:
+        """Take real frames into memory, in parallel over time.
+
+        Returns:
+            The memory after the last frame, and the outcome of arriving at each frame, (b, t).
+
+        Raises:
+            ConfigError: a shape or dtype does not fit the model.
+        """
+        self._check(frames, actions)
+        with self._autocast():
+            latents = self._encode(frames)
+            return self.observe_latents(state, latents, actions)
+
+    @torch.no_grad()
+    def observe_latents(
+        self, state: State, latents: Tensor, actions: Tensor
+    ) -> tuple[State, Outcome]:
+        """`observe` for frames already encoded, (b, t, tokens, channels)."""
+        with self._autocast():
+            clean = Stream(latents, latents.new_ones(latents.shape[:2]))
+            state, prediction, _ = self.dynamics(state, clean, actions)
+            return state, self.head(prediction.features)
+
+    @torch.no_grad()
+    def imagine(
+        self, state: State, action: Tensor, noise: Tensor, steps: int | None = None
+    ) -> tuple[Tensor, Outcome, State]:
+        """Imagine the frame that `action` leads to.
+
+        Args:
+            state: memory of b slots.
+            action: (b,) integers or (b, dims) floats.
+            noise: standard normal, (b, 2, tokens, channels): where denoising starts, and the
+                noise under which the frame is remembered (`SamplerConfig.context_noise`).
+            steps: denoising passes, by default the checkpoint's.
+
+        Returns:
+            Frames (b, H, W, C) about in [0, 1], the outcome of arriving there (b,), and the
+            memory with the frame in it.
+        """
+        sampler = self.config.sampler
+        actions = action.unsqueeze(1)
+        with self._autocast():
+            latents = noise[:, :1]
+            level = latents.new_zeros(latents.shape[:2])
+            for before, after in sampling_levels(steps or sampler.steps):
+                # The frame in the making sees the memory; the memory does not see it.
+                _, prediction, _ = self.dynamics(state, Stream(latents, level + before), actions)
+                pull = (after - before) / (1 - before)
+                latents = latents + pull * (prediction.latents - latents)
+            level = level + 1 - sampler.context_noise
+            committed = Stream(add_noise(latents, level, noise[:, 1:]), level)
+            state, prediction, _ = self.dynamics(state, committed, actions)
+            frames = self.tokenizer.decode(latents[:, 0], self.config.grid)
+            return frames, self.head(prediction.features[:, 0]), state
+
+    def loss(
+        self, batch: Batch, objective: ObjectiveConfig, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Training losses of the dynamics and heads; `"total"` is the one to minimise."""
+        with self._autocast():
+            return dynamics_loss(self.dynamics, self.head, batch, objective, generator)
+
+    def noise_shape(self, slots: int) -> tuple[int, int, int, int]:
+        """Shape of the noise that `imagine` takes."""
+        return slots, 2, self.dynamics.tokens, self.dynamics.latent_channels
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        if frames.dtype == torch.uint8:
+            frames = to_unit(frames, self.dynamics.position.dtype)
+        return self.tokenizer.encode(frames)
+
+    def _autocast(self) -> torch.autocast:
+        half = self.compute_dtype != torch.float32
+        return torch.autocast(self.device.type, self.compute_dtype, enabled=half)
+
+    def _check(self, frames: Tensor, actions: Tensor) -> None:
+        shape = (*self.config.frame_size, self.config.frame_channels)
+        if frames.ndim != 5 or frames.shape[2:] != shape:
+            raise ConfigError(f"frames must be (b, t, {shape}), got {tuple(frames.shape)}")
+        dims = () if self.config.actions.discrete else (len(self.config.actions.low),)
+        if actions.shape != (*frames.shape[:2], *dims):
+            raise ConfigError(
+                f"{frames.shape[0]}×{frames.shape[1]} frames need as many actions, "
+                f"got {tuple(actions.shape)}"
+            )

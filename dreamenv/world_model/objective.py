@@ -1,0 +1,159 @@
+"""What the dynamics are trained on: diffusion forcing with a clean prefix, or clean state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dreamenv.errors import ConfigError
+from dreamenv.world_model.diffusion import add_noise, sample_levels
+from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
+from dreamenv.world_model.heads import OutcomeHead
+
+SCHEMES = ("diffusion_forcing", "clean_state")
+
+
+@dataclass
+class Batch:
+    """Windows of rollouts in model time, (b, t, …)."""
+
+    latents: Tensor
+    """Standardised latents (b, t, tokens, channels)."""
+    actions: Tensor
+    """The action that led to each frame; −1 or NaN where a window begins."""
+    rewards: Tensor
+    """The reward on arriving at each frame."""
+    terminated: Tensor
+    """Whether the episode terminated on arriving at each frame."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights and noise of the training objective."""
+
+    scheme: str = "clean_state"
+    """`diffusion_forcing`: one stream, every frame under noise of its own, and in some rows a
+    clean prefix [Po et al. 2025]. `clean_state`: two streams; clean frames write the memory,
+    noisy views of the same frames only read it, so that every frame trains under exactly the
+    clean history that it will have when it is imagined."""
+    clean_prefix: float = 0.5
+    """diffusion_forcing: share of rows whose first half or more stays clean and unscored."""
+    context_noise: float = 0.2
+    """clean_state: half of the written frames carry noise up to this level."""
+    self_forcing: float = 0.0
+    """clean_state: share of rows whose later frames are written as the model predicts them."""
+    reward_weight: float = 0.3
+    continuation_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.scheme not in SCHEMES:
+            raise ConfigError(f"unknown scheme {self.scheme!r}; there are {', '.join(SCHEMES)}")
+
+
+def dynamics_loss(
+    dynamics: Dynamics,
+    head: OutcomeHead,
+    batch: Batch,
+    config: ObjectiveConfig,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Losses by name; `total` is their weighted sum.
+
+    The first frame of a window is never scored: nothing before it says what it shows. The
+    outcome is scored on frames that are (almost) clean, which is how the heads are used.
+    """
+    shape = batch.latents.shape[:2]
+    after_first = torch.ones(shape, device=batch.latents.device)
+    after_first[:, 0] = 0
+    state = dynamics.initial_state(shape[0])
+    if config.scheme == "diffusion_forcing":
+        level, scored = forcing_levels(shape, config.clean_prefix, generator)
+        write = _view(batch.latents, level, generator)
+        _, written, _ = dynamics(state, write, batch.actions)
+        scored = scored.to(after_first) * after_first
+        denoising = _denoising_loss(written, batch.latents, scored)
+    else:
+        level = context_levels(shape, config.context_noise, generator)
+        write = _view(batch.latents, level, generator)
+        if config.self_forcing > 0:
+            write = _predicted_context(dynamics, batch, write, config.self_forcing, generator)
+        read = _view(batch.latents, 0.98 * sample_levels(shape, generator), generator)
+        _, written, seen = dynamics(state, write, batch.actions, read)
+        assert seen is not None
+        denoising = _denoising_loss(seen, batch.latents, after_first)
+    clean = after_first * (write.level > 0.75)
+    reward, continuation = head.losses(written.features, batch.rewards, batch.terminated)
+    losses = {
+        "denoising": denoising,
+        "reward": _mean(reward, clean),
+        "continuation": _mean(continuation, clean),
+    }
+    losses["total"] = (
+        losses["denoising"]
+        + config.reward_weight * losses["reward"]
+        + config.continuation_weight * losses["continuation"]
+    )
+    return losses
+
+
+def forcing_levels(
+    shape: tuple[int, int], clean_prefix: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Signal levels (b, t) of diffusion forcing, and which frames are scored.
+
+    A level of its own for every frame; a share `clean_prefix` of rows keeps a prefix longer than
+    half the window clean, and scores only what follows.
+    """
+    rows, frames = shape
+    level = 0.98 * sample_levels(shape, generator)
+    earliest = frames // 2 + 1
+    length = torch.randint(earliest, max(frames, earliest + 1), (rows, 1), generator=generator)
+    chosen = torch.rand((rows, 1), generator=generator) < clean_prefix
+    prefix = chosen & (torch.arange(frames) < length)
+    return torch.where(prefix, 1.0, level), ~prefix
+
+
+def context_levels(
+    shape: tuple[int, int], noise: float, generator: torch.Generator
+) -> Tensor:
+    """Signal levels of written frames: half are clean, half carry noise up to `noise`."""
+    level = 1 - noise * torch.rand(shape, generator=generator)
+    return torch.where(torch.rand(shape, generator=generator) < 0.5, 1.0, level)
+
+
+def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    level = level.to(latents)
+    return Stream(add_noise(latents, level, noise), level)
+
+
+@torch.no_grad()
+def _predicted_context(
+    dynamics: Dynamics, batch: Batch, write: Stream, share: float, generator: torch.Generator
+) -> Stream:
+    """Replace the later frames of some rows by what the model predicts for them in one step.
+
+    Scheduled sampling in parallel [Mihaylova & Martins 2019]: the memory is then written from
+    frames with the model's own blur and mistakes, as in a dream, while targets stay real.
+    """
+    rows, frames = batch.latents.shape[:2]
+    start = torch.randint(1, frames, (rows, 1), generator=generator)
+    chosen = torch.rand((rows, 1), generator=generator) < share
+    replace = (chosen & (torch.arange(frames) >= start)).to(write.level.device)
+    read = _view(batch.latents, torch.zeros(rows, frames), generator)
+    state = dynamics.initial_state(rows)
+    _, _, seen = dynamics(state, write, batch.actions, read)
+    assert seen is not None
+    noisy = torch.where(replace[..., None, None], seen.latents, write.noisy)
+    return Stream(noisy, torch.where(replace, 1.0, write.level))
+
+
+def _denoising_loss(prediction: Prediction, latents: Tensor, weight: Tensor) -> Tensor:
+    target = (latents - prediction.mean) / prediction.scale.clamp(min=1e-3)
+    return _mean((prediction.output - target).square().mean((-2, -1)), weight)
+
+
+def _mean(value: Tensor, weight: Tensor) -> Tensor:
+    return (value * weight).sum() / weight.sum().clamp(min=1)

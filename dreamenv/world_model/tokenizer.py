@@ -1,0 +1,104 @@
+"""The tokenizer: an autoencoder of single frames, 16×16 pixels to a token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dreamenv.world_model.config import TokenizerConfig
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside an identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(min(8, width), width)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, width, h, w) → same."""
+        return x + self.second(F.silu(self.norm(self.first(F.silu(x)))))
+
+
+class Tokenizer(nn.Module):
+    """Frames to latents and back. Latents are standardised per channel once trained."""
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, config: TokenizerConfig, frame_channels: int) -> None:
+        super().__init__()
+        self.config = config
+        fine, middle, coarse = config.widths
+        blocks = [[ResidualBlock(w) for _ in range(2 * n)]
+                  for w, n in zip(config.widths, config.blocks, strict=True)]  # fmt: skip
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(16 * frame_channels, fine, 3, padding=1),
+            *blocks[0][: config.blocks[0]],
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * fine, middle, 1),
+            *blocks[1][: config.blocks[1]],
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * middle, coarse, 1),
+            *blocks[2][: config.blocks[2]],
+            nn.Conv2d(coarse, config.latent_channels, 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.latent_channels, coarse, 1),
+            *blocks[2][config.blocks[2] :],
+            nn.Conv2d(coarse, 4 * middle, 1),
+            nn.PixelShuffle(2),
+            *blocks[1][config.blocks[1] :],
+            nn.Conv2d(middle, 4 * fine, 1),
+            nn.PixelShuffle(2),
+            *blocks[0][config.blocks[0] :],
+            nn.Conv2d(fine, 16 * frame_channels, 3, padding=1),
+            nn.PixelShuffle(4),
+        )
+        self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
+        self.register_buffer("latent_std", torch.ones(config.latent_channels))
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (…, H, W, C) in [0, 1] → standardised latents (…, tokens, channels)."""
+        return (self._encode(frames) - self.latent_mean) / self.latent_std
+
+    def decode(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Latents (…, tokens, channels) → frames (…, H, W, C), about in [0, 1]."""
+        return self._decode(latents * self.latent_std + self.latent_mean, grid)
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        """Latents before standardisation: unit root mean square over a token's channels."""
+        images = frames.flatten(0, -4).movedim(-1, 1).to(memory_format=torch.channels_last)
+        latents = self.encoder(2 * images - 1).flatten(2).transpose(1, 2)
+        latents = F.rms_norm(latents.to(frames.dtype), latents.shape[-1:])
+        return latents.unflatten(0, frames.shape[:-3])
+
+    def _decode(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
+        images = latents.flatten(0, -3).transpose(1, 2).unflatten(2, grid)
+        frames = self.decoder(images.contiguous(memory_format=torch.channels_last))
+        frames = (frames.to(latents.dtype) + 1) / 2
+        return frames.movedim(1, -1).unflatten(0, latents.shape[:-2])
+
+    def loss(self, frames: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Reconstruction error of frames (b, H, W, C) in [0, 1] from slightly noisy latents.
+
+        Mean absolute plus squared error: the first keeps small objects, the second the layout.
+        """
+        latents = self._encode(frames)
+        noise = torch.empty_like(latents).normal_(generator=generator)
+        grid = (frames.shape[-3] // 16, frames.shape[-2] // 16)
+        error = self._decode(latents + self.config.latent_noise * noise, grid) - frames
+        return error.abs().mean() + 10 * error.square().mean()
+
+    @torch.no_grad()
+    def standardise(self, frames: Tensor) -> None:
+        """Measure mean and standard deviation of the latents of `frames` (b, H, W, C)."""
+        latents = self._encode(frames).flatten(0, -2).float()
+        self.latent_mean.copy_(latents.mean(0))
+        self.latent_std.copy_(latents.std(0).clamp(min=1e-3))
