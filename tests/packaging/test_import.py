@@ -1,0 +1,56 @@
+"""`import dreamenv` is cheap and registers every environment id."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SIZES = ("7x7", "9x9", "11x11", "13x13", "15x15")
+ENV_IDS = {"DreamEnv-v0", "DreamEnv-MemoryMaze-v0"}
+ENV_IDS |= {f"MemoryMaze-{size}-v0" for size in SIZES}
+ENV_IDS |= {f"MemoryMaze-{size}-ExtraObs-v0" for size in SIZES}
+
+PROBE = """
+import json, sys
+import gymnasium
+before = set(sys.modules)
+import dreamenv
+after = set(sys.modules)
+print(json.dumps({
+    "all": sorted({name.partition(".")[0] for name in after}),
+    "new": sorted({name.partition(".")[0] for name in after - before}),
+    "ids": sorted(gymnasium.registry),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh_import() -> dict[str, list[str]]:
+    """Top-level modules and environment ids after `import dreamenv` in a new interpreter."""
+    completed = subprocess.run(
+        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=True
+    )
+    return json.loads(completed.stdout)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["torch", "dm_control", "mujoco", "memory_maze", "gym", "zarr", "stable_baselines3"],
+)
+def test_import_leaves_the_heavy_packages_alone(
+    fresh_import: dict[str, list[str]], module: str
+) -> None:
+    assert module not in fresh_import["all"]
+
+
+def test_import_adds_only_the_standard_library_to_gymnasium(
+    fresh_import: dict[str, list[str]],
+) -> None:
+    assert set(fresh_import["new"]) - set(sys.stdlib_module_names) == {"dreamenv"}
+
+
+def test_import_registers_every_id(fresh_import: dict[str, list[str]]) -> None:
+    assert set(fresh_import["ids"]) >= ENV_IDS
