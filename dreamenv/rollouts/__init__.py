@@ -1,0 +1,1 @@
+"""Rollouts: recording episodes of an environment, storing them losslessly, reading windows."""

@@ -1,0 +1,120 @@
+"""The Zarr arrays behind a rollout store: one per field, concatenated over time.
+
+Every episode starts on a shard boundary, so writing one never rewrites bytes of another. A shard
+is one file; inside it, frames are compressed in chunks that can be read on their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from gymnasium.spaces import Box
+from zarr.codecs import ZstdCodec
+
+from dreamenv.rollouts.spaces import ActionSpace, action_array_type
+
+# Rows per shard. A 1000-step episode of Memory Maze is one file per field.
+SHARD_ROWS = 1024
+# Frames per compressed chunk. Windows of 48 to 64 frames touch two or three of them;
+# benchmarks/storage.py compares other lengths.
+CHUNK_FRAMES = 32
+# Larger frames get shorter chunks, so that a window never decodes much more than it needs.
+CHUNK_BYTES = 2**20
+STEP_FIELDS = ("action", "reward", "terminated", "truncated")
+
+
+def field_types(
+    observation_space: Box, action_space: ActionSpace
+) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Row shape and dtype of each field."""
+    return {
+        "observation": (observation_space.shape, np.dtype(np.uint8)),
+        "action": action_array_type(action_space),
+        "reward": ((), np.dtype(np.float32)),
+        "terminated": ((), np.dtype(np.bool_)),
+        "truncated": ((), np.dtype(np.bool_)),
+    }
+
+
+def create_array(
+    folder: Path, row_shape: tuple[int, ...], dtype: np.dtype, zstd_level: int = 3
+) -> zarr.Array:
+    """Make an empty array; frames are chunked finely inside shards, other fields per shard."""
+    row_bytes = max(1, int(np.prod(row_shape)) * dtype.itemsize)
+    chunk_rows = SHARD_ROWS
+    while chunk_rows > 1 and row_bytes > 64 * 1024 // SHARD_ROWS and (
+        chunk_rows > CHUNK_FRAMES or chunk_rows * row_bytes > CHUNK_BYTES
+    ):
+        chunk_rows //= 2
+    return zarr.create_array(
+        folder,
+        shape=(0, *row_shape),
+        dtype=dtype,
+        chunks=(chunk_rows, *row_shape),
+        shards=None if chunk_rows == SHARD_ROWS else (SHARD_ROWS, *row_shape),
+        compressors=ZstdCodec(level=zstd_level, checksum=True),
+        filters=None,
+        fill_value=0,
+        zarr_format=3,
+        overwrite=True,
+    )
+
+
+def write_rows(folder: Path, array: zarr.Array, start: int, rows: np.ndarray) -> int:
+    """Write rows from `start`, a shard boundary, on; force them to disk.
+
+    Returns the bytes they take on disk.
+    """
+    stop = start + len(rows)
+    if array.shape[0] < stop:
+        array.resize((stop, *array.shape[1:]))
+    array[start:stop] = rows
+    files = shard_files(folder, array, start, len(rows))
+    for file in [*files, folder / "zarr.json"]:
+        # A shard that holds only zeros has no file.
+        if file.exists():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+    return total_bytes(files)
+
+
+def shard_files(folder: Path, array: zarr.Array, start: int, rows: int) -> list[Path]:
+    """Paths of the shards that hold `rows` rows from `start` on."""
+    tail = ["0"] * (array.ndim - 1)
+    first, last = start // SHARD_ROWS, (start + rows - 1) // SHARD_ROWS
+    return [folder.joinpath("c", str(shard), *tail) for shard in range(first, last + 1)]
+
+
+def total_bytes(files: list[Path]) -> int:
+    """Bytes of the files that exist."""
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def rows_taken(steps: int) -> int:
+    """Rows set aside for an episode: its T+1 observations, rounded up to whole shards."""
+    return -(-(steps + 1) // SHARD_ROWS) * SHARD_ROWS
+
+
+def discard_uncommitted(folder: Path, first_free_row: int) -> None:
+    """Delete shards from `first_free_row` on and temporary files: leftovers of a killed writer."""
+    for leftover in folder.glob("*.partial"):
+        leftover.unlink()
+    chunk_folder = folder / "c"
+    if not chunk_folder.is_dir():
+        return
+    for entry in chunk_folder.iterdir():
+        if int(entry.name.split(".")[0]) >= first_free_row // SHARD_ROWS:
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def open_arrays(folder: Path, names: list[str], mode: Any) -> dict[str, zarr.Array]:
+    """Open the named arrays of a store ("r" or "r+")."""
+    return {name: zarr.open_array(folder / name, mode=mode) for name in names}

@@ -1,0 +1,106 @@
+"""One recorded episode, and the checks it must pass before it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from dreamenv.errors import RolloutError
+from dreamenv.rollouts.spaces import ActionSpace, action_array_type
+
+
+@dataclass
+class Episode:
+    """An episode, or a stretch of one, of T steps and T+1 observations.
+
+    Step t leads from `observation[t]` to `observation[t+1]`; `action[t]`, `reward[t]` and the two
+    flags belong to that step.
+
+    Attributes:
+        observation: (T+1, H, W, C) uint8.
+        action: (T,) int64 for Discrete, (T, ...) float32 for Box.
+        reward: (T,) float32.
+        terminated: (T,) bool, True only where the environment reached a terminal state.
+        truncated: (T,) bool, True only where a time limit cut the episode.
+        seed: what `env.reset(seed=)` was given.
+        policy: name of the policy that acted.
+        info: optional numeric arrays of T+1 rows, one per observation.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    seed: int = 0
+    policy: str = ""
+    info: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of steps T."""
+        return len(self.reward)
+
+
+def check_episode(
+    episode: Episode, name: str, observation_space: Box, action_space: ActionSpace
+) -> None:
+    """Check shapes, types and values before anything is written.
+
+    Args:
+        episode: a whole episode.
+        name: how messages call it, such as "episode 12 (seed 345)".
+        observation_space: uint8 image Box (H, W, C).
+        action_space: Discrete or Box.
+
+    Raises:
+        RolloutError: something does not fit; the message names the episode and the step.
+    """
+    steps = len(episode.reward)
+    if steps == 0:
+        raise RolloutError(f"{name} has no steps; store episodes of at least one step")
+    frames = episode.observation
+    if frames.dtype != np.uint8:
+        raise RolloutError(
+            f"{name}, step 0: frames are {frames.dtype}, not uint8; rollouts are stored losslessly "
+            "as uint8, so convert them in the environment"
+        )
+    action_shape, _ = action_array_type(action_space)
+    expected = {
+        "observation": (frames, (steps + 1, *observation_space.shape)),
+        "action": (episode.action, (steps, *action_shape)),
+        "reward": (episode.reward, (steps,)),
+        "terminated": (episode.terminated, (steps,)),
+        "truncated": (episode.truncated, (steps,)),
+    }
+    for field_name, (array, shape) in expected.items():
+        if array.shape != shape:
+            raise RolloutError(f"{name}: {field_name} has shape {array.shape}, expected {shape}")
+    for key, array in episode.info.items():
+        if len(array) != steps + 1 or array.dtype.kind not in "biuf":
+            raise RolloutError(
+                f"{name}: info {key!r} must be numeric with {steps + 1} rows, "
+                f"not {array.dtype} of shape {array.shape}"
+            )
+    _check_values(episode, name, action_space)
+
+
+def _check_values(episode: Episode, name: str, action_space: ActionSpace) -> None:
+    def refuse(bad: np.ndarray, what: str, values: np.ndarray) -> None:
+        if bad.any():
+            step = int(np.argmax(bad))
+            raise RolloutError(f"{name}, step {step}: {what} {values[step]}; nothing was stored")
+
+    steps = len(episode)
+    refuse(~np.isfinite(episode.reward), "the reward is", episode.reward)
+    if isinstance(action_space, Discrete):
+        outside = (episode.action < action_space.start) | (
+            episode.action >= action_space.start + action_space.n
+        )
+        refuse(outside, f"{action_space} does not contain action", episode.action)
+    else:
+        bad = ~np.isfinite(episode.action.reshape(steps, -1)).all(axis=1)
+        refuse(bad, "the action is", episode.action)
+    early_end = (episode.terminated | episode.truncated)[:-1]
+    refuse(early_end, "the episode continues after an end, flags", episode.terminated)

@@ -1,0 +1,157 @@
+"""Reading a rollout store: whole episodes or stretches of one, decoding only what is asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from gymnasium.spaces import Box
+
+from dreamenv.errors import RolloutError
+from dreamenv.rollouts.arrays import (
+    STEP_FIELDS,
+    field_types,
+    open_arrays,
+    shard_files,
+    total_bytes,
+)
+from dreamenv.rollouts.episode import Episode
+from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.spaces import ActionSpace, require_image_space, space_from_dict
+from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
+
+__all__ = ["Episode", "RolloutStore", "RolloutWriter"]
+
+# Actions, rewards and flags are small, and a window of them costs as much to fetch as the whole
+# episode's: this many episodes of them are kept decoded.
+CACHED_EPISODES = 2048
+
+
+class RolloutStore:
+    """The committed episodes of a rollout store, read-only.
+
+    May be opened while a writer appends: it holds the episodes committed at that moment.
+
+    Attributes:
+        env_id: the environment's id.
+        observation_space: uint8 Box (H, W, C).
+        action_space: Discrete or Box.
+        metadata: what the writer was given.
+        lengths: (E,) int64, steps of each episode.
+        seeds: (E,) int64, reset seed of each episode.
+        policies: E names.
+        returns: (E,) float64, sum of rewards of each episode.
+        reward_events: (E,) int64, steps with a reward other than 0.
+
+    Raises:
+        RolloutError: there is no store at `path`, or committed data is missing or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        header, self._records, _ = read_journal(self.path / JOURNAL)
+        try:
+            self.env_id: str = header["env_id"]
+            observation_space = space_from_dict(header["observation_space"])
+            self.observation_space: Box = require_image_space(observation_space)
+            self.action_space: ActionSpace = space_from_dict(header["action_space"])
+            self.metadata: dict[str, Any] = header["metadata"]
+            self.lengths = np.array([r["steps"] for r in self._records], np.int64)
+            self.seeds = np.array([r["seed"] for r in self._records], np.int64)
+            self.policies = [str(r["policy"]) for r in self._records]
+            self.returns = np.array([r["return"] for r in self._records], np.float64)
+            self.reward_events = np.array([r["reward_events"] for r in self._records], np.int64)
+            info = {f"info/{key}" for r in self._records for key in r["info"]}
+            self._starts = [int(r["start"]) for r in self._records]
+        except KeyError as error:
+            raise RolloutError(f"{self.path / JOURNAL} lacks the entry {error}") from error
+        names = [*field_types(self.observation_space, self.action_space), *sorted(info)]
+        try:
+            self._arrays = open_arrays(self.path, names, "r")
+        except (OSError, ValueError, KeyError) as error:
+            raise RolloutError(
+                f"the rollout store {self.path} is incomplete ({error}); restore it from a copy"
+            ) from error
+        self._check_files()
+        self._steps: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of committed episodes."""
+        return len(self._records)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of environment steps in all episodes."""
+        return int(self.lengths.sum())
+
+    @property
+    def stored_bytes(self) -> int:
+        """Compressed bytes of all committed episodes."""
+        return sum(sum(record["bytes"].values()) for record in self._records)
+
+    def read(self, episode: int, start: int = 0, stop: int | None = None) -> Episode:
+        """Read observations `start`..`stop` inclusive and steps `start`..`stop - 1`.
+
+        Args:
+            episode: index in [0, num_episodes).
+            start: first observation, 0 <= start <= stop.
+            stop: last observation, at most the episode's length (the default).
+
+        Raises:
+            RolloutError: indices are out of range, or the stored bytes are damaged.
+        """
+        if not 0 <= episode < self.num_episodes:
+            raise RolloutError(f"{self.path} has episodes 0..{self.num_episodes - 1}: {episode}?")
+        length = int(self.lengths[episode])
+        stop = length if stop is None else stop
+        if not 0 <= start <= stop <= length:
+            raise RolloutError(
+                f"episode {episode} has observations 0..{length}; {start}..{stop} is no stretch"
+            )
+        steps = self._episode_steps(episode)
+        record = self._records[episode]
+        info = {key: self._rows(f"info/{key}", episode, start, stop + 1) for key in record["info"]}
+        return Episode(
+            observation=self._rows("observation", episode, start, stop + 1),
+            **{name: steps[name][start:stop].copy() for name in STEP_FIELDS},
+            seed=int(self.seeds[episode]),
+            policy=self.policies[episode],
+            info=info,
+        )
+
+    def _episode_steps(self, episode: int) -> dict[str, np.ndarray]:
+        steps = self._steps.get(episode)
+        if steps is None:
+            length = int(self.lengths[episode])
+            steps = {name: self._rows(name, episode, 0, length) for name in STEP_FIELDS}
+            self._steps[episode] = steps
+            if len(self._steps) > CACHED_EPISODES:
+                self._steps.popitem(last=False)
+        return steps
+
+    def _rows(self, name: str, episode: int, start: int, stop: int) -> np.ndarray:
+        first = self._starts[episode]
+        try:
+            return np.asarray(self._arrays[name][first + start : first + stop])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RolloutError(
+                f"{self.path}: {name} of episode {episode} cannot be decoded ({error}); "
+                "the file is damaged, restore it from a copy"
+            ) from error
+
+    def _check_files(self) -> None:
+        # Zarr reads a missing file as zeros; a truncated copy of a store must not pass for data.
+        for episode, record in enumerate(self._records):
+            for name, expected in record["bytes"].items():
+                array: zarr.Array = self._arrays[name]
+                rows = record["steps"] + (name not in STEP_FIELDS)
+                files = shard_files(self.path / name, array, record["start"], rows)
+                if array.shape[0] < record["start"] + rows or total_bytes(files) != expected:
+                    raise RolloutError(
+                        f"{self.path}: {name} of episode {episode} is missing or cut short; "
+                        "copy the store again, the whole folder"
+                    )

@@ -1,0 +1,76 @@
+"""What a rollout store holds, as text and as a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from dreamenv.errors import RolloutError
+from dreamenv.rollouts.store import RolloutStore
+
+
+def reward_table(store: RolloutStore) -> str:
+    """Table of episodes, frames, reward events per 1000 steps and mean return, per policy."""
+    rows = [("policy", "episodes", "frames", "events/1000", "mean return")]
+    names = np.array(store.policies, dtype=object)
+    groups = [(name, names == name) for name in sorted(set(store.policies))]
+    groups.append(("all", np.ones(store.num_episodes, np.bool_)))
+    for name, chosen in groups:
+        steps = int(store.lengths[chosen].sum())
+        events = 1000 * int(store.reward_events[chosen].sum()) / max(1, steps)
+        mean_return = store.returns[chosen].mean() if chosen.any() else 0.0
+        rows.append(
+            (name, str(int(chosen.sum())), str(steps), f"{events:.2f}", f"{mean_return:.3f}")
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def describe(store: RolloutStore) -> str:
+    """Counts, spaces, policies, reward events, bytes and compression ratio of a store."""
+    if store.num_episodes == 0:
+        return f"{store.path}: rollouts of {store.env_id}, no episodes yet"
+    frame_bytes = int(np.prod(store.observation_space.shape))
+    frames = store.num_steps + store.num_episodes
+    lengths = store.lengths
+    lines = {
+        "environment": store.env_id,
+        "episodes": f"{store.num_episodes} "
+        f"of {lengths.min()} to {lengths.max()} steps (mean {lengths.mean():.1f})",
+        "steps": f"{store.num_steps}",
+        "observation": f"{store.observation_space.shape} uint8",
+        "action": str(store.action_space),
+        "reset seeds": f"{len(np.unique(store.seeds))} different",
+        "stored": f"{store.stored_bytes / 1e6:.2f} MB, {store.stored_bytes / frames:.0f} bytes "
+        f"per frame, {frame_bytes * frames / store.stored_bytes:.2f}x smaller than raw frames",
+    }
+    header = "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+    return f"{header}\n\n{reward_table(store)}"
+
+
+def contact_sheet(store: RolloutStore, episodes: int = 6, frames: int = 8) -> Image.Image:
+    """Picture with one episode per row: frames evenly spaced from its first to its last.
+
+    Raises:
+        RolloutError: the store is empty.
+    """
+    if store.num_episodes == 0:
+        raise RolloutError(f"{store.path} holds no episodes to draw")
+    chosen = np.unique(np.linspace(0, store.num_episodes - 1, episodes).round().astype(int))
+    rows = []
+    for episode in chosen.tolist():
+        moments = np.linspace(0, store.lengths[episode], frames).round().astype(int)
+        images = [store.read(episode, t, t).observation[0] for t in moments.tolist()]
+        rows.append(np.concatenate(images, axis=1))
+    sheet = np.concatenate(rows, axis=0)
+    if sheet.shape[2] == 1:
+        sheet = sheet[..., 0]
+    image = Image.fromarray(sheet)
+    scale = max(1, round(96 / store.observation_space.shape[0]))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)

@@ -1,0 +1,83 @@
+"""An environment whose frame is its step number, so that any misplaced row is visible."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+ACTIONS = 5
+
+
+def frame_of(step: int, seed: int = 0, shape: tuple[int, int, int] = (8, 8, 3)) -> np.ndarray:
+    """Frame number `step`: its first two pixels hold the number, the next the episode's seed."""
+    frame = np.full(shape, seed % 256, np.uint8)
+    frame[0, 0], frame[0, 1] = step % 256, step // 256
+    return frame
+
+
+def step_of(frame: np.ndarray) -> int:
+    """The step number written into a frame."""
+    return int(frame[0, 0, 0]) + 256 * int(frame[0, 1, 0])
+
+
+def reward_of(step: int) -> float:
+    """Reward of step number `step` (the step that starts from frame `step`)."""
+    return float(step + 1) if step % 3 == 0 else 0.0
+
+
+class CountingEnv(gymnasium.Env):
+    """Ends by itself (terminated) after `length` steps, or a length drawn from the seed."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        length: int | None = None,
+        continuous: bool = False,
+        channels: int = 3,
+        fatal_file: str | None = None,
+        nan_at: int | None = None,
+    ) -> None:
+        self.observation_space = Box(0, 255, (8, 8, channels), np.uint8)
+        self.action_space = (
+            Box(-1.0, 2.0, (3,), np.float32) if continuous else Discrete(ACTIONS)
+        )
+        self.length, self.fatal_file, self.nan_at = length, fatal_file, nan_at
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin at frame 0."""
+        super().reset(seed=seed)
+        self.seed, self.count = seed or 0, 0
+        self.end = self.length or int(self.np_random.integers(3, 40))
+        return self._frame(), {"count": 0}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Go on to the next frame; kill this process if the fatal file exists."""
+        if self.fatal_file and Path(self.fatal_file).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        reward = float("nan") if self.count == self.nan_at else reward_of(self.count)
+        self.count += 1
+        return self._frame(), reward, self.count == self.end, False, {"count": self.count}
+
+    def _frame(self) -> np.ndarray:
+        return frame_of(self.count, self.seed, self.observation_space.shape)
+
+
+class FloatFrameEnv(CountingEnv):
+    """Declares float frames, which rollouts cannot hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(0.0, 1.0, (8, 8, 3), np.float32)
+
+
+gymnasium.register("Counting-v0", entry_point="counting_env:CountingEnv")
+gymnasium.register("FloatFrame-v0", entry_point="counting_env:FloatFrameEnv")
