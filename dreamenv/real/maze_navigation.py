@@ -18,8 +18,8 @@ Cell = tuple[int, int]
 # ahead; beyond this angle the walker turns on the spot instead of walking an arc into a wall.
 _STRAIGHT = math.radians(9.2)
 _ON_THE_SPOT = math.radians(65)
-# A straight line keeps this distance from walls, in cells, so that the walker does not brush them.
-_CLEARANCE = 0.25
+# A straight line keeps this distance from walls, in cells, the walker being 0.1 in radius.
+_CLEARANCE = 0.15
 
 
 def cell_of(position: np.ndarray) -> Cell:
