@@ -112,7 +112,7 @@ class RolloutStore:
             raise RolloutError(
                 f"episode {episode} has observations 0..{length}; {start}..{stop} is no stretch"
             )
-        steps = self._episode_steps(episode)
+        steps = self.read_steps(episode)
         record = self._records[episode]
         info = {key: self._rows(f"info/{key}", episode, start, stop + 1) for key in record["info"]}
         return Episode(
@@ -123,7 +123,8 @@ class RolloutStore:
             info=info,
         )
 
-    def _episode_steps(self, episode: int) -> dict[str, np.ndarray]:
+    def read_steps(self, episode: int) -> dict[str, np.ndarray]:
+        """Action, reward, terminated and truncated of a whole episode, without its frames."""
         steps = self._steps.get(episode)
         if steps is None:
             length = int(self.lengths[episode])

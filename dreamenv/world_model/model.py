@@ -55,7 +55,7 @@ class WorldModel(nn.Module):
             ConfigError: a shape or dtype does not fit the model.
         """
         self._check(frames, actions)
-        with self._autocast():
+        with self.autocast():
             latents = self._encode(frames)
             return self.observe_latents(state, latents, actions)
 
@@ -64,7 +64,7 @@ class WorldModel(nn.Module):
         self, state: State, latents: Tensor, actions: Tensor
     ) -> tuple[State, Outcome]:
         """`observe` for frames already encoded, (b, t, tokens, channels)."""
-        with self._autocast():
+        with self.autocast():
             clean = Stream(latents, latents.new_ones(latents.shape[:2]))
             state, prediction, _ = self.dynamics(state, clean, actions)
             return state, self.head(prediction.features)
@@ -88,7 +88,7 @@ class WorldModel(nn.Module):
         """
         sampler = self.config.sampler
         actions = action.unsqueeze(1)
-        with self._autocast():
+        with self.autocast():
             latents = noise[:, :1]
             level = latents.new_zeros(latents.shape[:2])
             for before, after in sampling_levels(steps or sampler.steps):
@@ -106,7 +106,7 @@ class WorldModel(nn.Module):
         self, batch: Batch, objective: ObjectiveConfig, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Training losses of the dynamics and heads; `"total"` is the one to minimise."""
-        with self._autocast():
+        with self.autocast():
             return dynamics_loss(self.dynamics, self.head, batch, objective, generator)
 
     def noise_shape(self, slots: int) -> tuple[int, int, int, int]:
@@ -118,7 +118,8 @@ class WorldModel(nn.Module):
             frames = to_unit(frames, self.dynamics.position.dtype)
         return self.tokenizer.encode(frames)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The precision of `compute_dtype` for matrix products, as a context manager."""
         half = self.compute_dtype != torch.float32
         return torch.autocast(self.device.type, self.compute_dtype, enabled=half)
 

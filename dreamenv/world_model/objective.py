@@ -28,6 +28,11 @@ class Batch:
     terminated: Tensor
     """Whether the episode terminated on arriving at each frame."""
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        parts = (self.latents, self.actions, self.rewards, self.terminated)
+        return Batch(*(part.to(device) for part in parts))
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig:

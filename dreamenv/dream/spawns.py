@@ -1,0 +1,104 @@
+"""Spawns: short stretches of real rollouts, stored with the weights, where dreams begin."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamenv.errors import CheckpointError, RolloutError
+from dreamenv.files import atomic_write_bytes
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.windows import Windows
+from dreamenv.world_model.checkpoint import read_config
+from dreamenv.world_model.preprocessing import fit_frames
+
+SPAWNS = "spawns.npz"
+
+
+@dataclass(frozen=True)
+class Spawns:
+    """Starting points of episodes.
+
+    Attributes:
+        frames: (spawns, t, H, W, C) uint8.
+        actions: (spawns, t) or (spawns, t, dims): the action that led to each frame; −1 or NaN
+            at the first.
+        sources: per spawn `seed`, `policy` and `start`: the real episode and its first step.
+    """
+
+    frames: np.ndarray
+    actions: np.ndarray
+    sources: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        """Number of spawns."""
+        return len(self.frames)
+
+
+def draw_spawns(
+    store: RolloutStore, count: int, length: int, size: tuple[int, int], seed: int = 0
+) -> Spawns:
+    """Cut `count` stretches of `length` frames, spread evenly over the store's episodes."""
+    rng = np.random.default_rng(seed)
+    usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= length]
+    if not usable:
+        raise RolloutError(f"no episode of {store.path} has {length} frames for a spawn")
+    windows = Windows(store, length, usable)
+    frames, actions, sources = [], [], []
+    for i in range(count):
+        episode = usable[i % len(usable)]
+        start = int(rng.integers(0, store.lengths[episode] + 2 - length))
+        window = windows.read(episode, start)
+        frames.append(fit_frames(window["frames"], size))
+        actions.append(without_first_action(window["action"]))
+        source = {"seed": int(store.seeds[episode]), "policy": store.policies[episode]}
+        sources.append({**source, "start": start})
+    return Spawns(np.stack(frames), np.stack(actions), sources)
+
+
+def without_first_action(actions: np.ndarray) -> np.ndarray:
+    """Actions (t, …) in model time as the model takes them where memory begins, (t,) or (t, d)."""
+    if actions.dtype.kind == "f":
+        actions = actions.reshape(len(actions), -1)
+    actions = actions.copy()
+    actions[0] = np.nan if actions.dtype.kind == "f" else -1
+    return actions
+
+
+def save_spawns(folder: str | Path, store: str | Path, count: int, length: int) -> None:
+    """Draw spawns from a rollout store and write them into a checkpoint folder."""
+    config, _ = read_config(folder)
+    spawns = draw_spawns(RolloutStore(store), count, length, config.frame_size)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        frames=spawns.frames,
+        actions=spawns.actions,
+        sources=np.array(json.dumps(spawns.sources)),
+    )
+    atomic_write_bytes(Path(folder) / SPAWNS, buffer.getvalue())
+
+
+def load_spawns(folder: str | Path) -> Spawns:
+    """Read the spawns of a checkpoint folder.
+
+    Raises:
+        CheckpointError: they are missing or damaged.
+    """
+    path = Path(folder) / SPAWNS
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has no {SPAWNS}, so no dream can begin there; write one with "
+            "dreamenv.dream.spawns.save_spawns(folder, rollouts, count, length)"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            sources = json.loads(str(stored["sources"]))
+            return Spawns(stored["frames"], stored["actions"], sources)
+    except Exception as error:  # a damaged zip raises whatever it meets first
+        raise CheckpointError(f"{path} is damaged ({error}); copy the checkpoint again") from error

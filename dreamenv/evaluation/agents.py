@@ -1,0 +1,257 @@
+"""Agents to score: saved Stable-Baselines3 ones and two that know nothing.
+
+An agent acts in N episodes at once. It keeps its memory of each by itself and drops it where an
+episode starts, so the same object plays in a dream and in a simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from dreamenv.errors import (
+    CheckpointError,
+    ConfigError,
+    EnvironmentUsageError,
+    MissingDependencyError,
+)
+
+if TYPE_CHECKING:
+    from sb3_contrib import RecurrentPPO
+    from stable_baselines3 import PPO
+
+STICKINESS = 0.9
+
+
+class Agent(Protocol):
+    """Anything that chooses actions for N episodes at a time."""
+
+    name: str
+
+    def act(self, observation: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
+        """Choose the next action of each episode.
+
+        Args:
+            observation: (N, H, W, C) uint8.
+            episode_start: (N,) bool, True where the observation is the first of its episode.
+
+        Returns:
+            (N, ...) actions; (N,) int64 for a Discrete space.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget everything, the random state included: what follows is as if newly loaded."""
+        ...
+
+
+def load_agent(
+    spec: str | Path,
+    action_space: spaces.Space,
+    seed: int,
+    *,
+    observation_space: spaces.Space | None = None,
+    deterministic: bool = False,
+) -> Agent:
+    """Make the agent that `spec` names.
+
+    Args:
+        spec: "random" (uniform), "sticky" or "sticky:0.8" (repeats its last action with that
+            probability), or the path of a zip saved by PPO or RecurrentPPO, or of a folder that
+            holds one as `agent.zip`. Stable-Baselines3 zips contain pickled Python objects: load
+            only those you trust.
+        action_space: of the environment to act in.
+        seed: of the agent's own randomness; the global generators are left alone.
+        observation_space: if given, it is compared with the agent's at once; otherwise the first
+            observation is.
+        deterministic: take the most probable action instead of sampling.
+
+    Raises:
+        CheckpointError: no such file, not an agent, or one of another action or observation space.
+        ConfigError: a stickiness that is not a probability.
+        MissingDependencyError: Stable-Baselines3 or sb3-contrib is not installed.
+    """
+    name, _, argument = str(spec).partition(":")
+    if name == "random" and not argument:
+        return _ScriptedAgent("random", action_space, seed, stickiness=0.0)
+    if name == "sticky":
+        stickiness = _probability(argument) if argument else STICKINESS
+        return _ScriptedAgent(str(spec), action_space, seed, stickiness)
+    path = _find_zip(Path(spec))
+    model = _load_model(path)
+    if model.action_space != action_space:
+        raise CheckpointError(
+            f"the agent {path} chooses actions from {model.action_space}, but the environment "
+            f"takes {action_space}; choose an agent trained in an environment with these actions"
+        )
+    agent = _SavedAgent(model, path, seed, deterministic)
+    if observation_space is not None:
+        agent.check_shape(observation_space.shape)
+    return agent
+
+
+class _ScriptedAgent:
+    """Draws actions uniformly and repeats each with a given probability."""
+
+    def __init__(self, name: str, action_space: spaces.Space, seed: int, stickiness: float) -> None:
+        self.name = name
+        self._action_space = deepcopy(action_space)
+        self._seed = seed
+        self._stickiness = stickiness
+        self.reset()
+
+    def reset(self) -> None:
+        self._action_space.seed(self._seed)
+        self._generator = np.random.default_rng([self._seed, 1])
+        self._previous: np.ndarray | None = None
+
+    def act(self, observation: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
+        actions = np.stack([self._action_space.sample() for _ in range(len(episode_start))])
+        repeats = self._generator.random(len(actions)) < self._stickiness
+        if self._previous is not None and len(self._previous) == len(actions):
+            repeats &= ~np.asarray(episode_start, dtype=bool)
+            actions[repeats] = self._previous[repeats]
+        self._previous = actions.copy()
+        return actions
+
+
+class _SavedAgent:
+    """A Stable-Baselines3 model with its recurrent state and a random generator of its own."""
+
+    def __init__(
+        self, model: PPO | RecurrentPPO, path: Path, seed: int, deterministic: bool
+    ) -> None:
+        self.name = type(model).__name__
+        self._model = model
+        self._path = path
+        self._seed = seed
+        self._deterministic = deterministic
+        self.reset()
+
+    def reset(self) -> None:
+        import torch
+
+        self._memory: Any = None
+        self._num_episodes = 0
+        self._random_state = torch.Generator().manual_seed(self._seed).get_state()
+
+    def act(self, observation: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
+        self.check_shape(observation.shape[1:])
+        if self._memory is not None and len(observation) != self._num_episodes:
+            raise EnvironmentUsageError(
+                f"the agent remembers {self._num_episodes} episodes but was given "
+                f"{len(observation)} observations; call reset() before changing the number"
+            )
+        with self._own_randomness():
+            actions, self._memory = self._model.predict(
+                observation,
+                state=self._memory,
+                episode_start=np.asarray(episode_start, dtype=bool),
+                deterministic=self._deterministic,
+            )
+        self._num_episodes = len(observation)
+        return actions
+
+    def check_shape(self, shape: tuple[int, ...] | None) -> None:
+        """Raise CheckpointError unless the agent was trained on observations of this shape."""
+        trained_on = self._model.observation_space.shape
+        # Stable-Baselines3 stores images channel-first and transposes what it is given.
+        if trained_on is None or shape is None or shape == trained_on:
+            return
+        if len(trained_on) == 3 and shape == (*trained_on[1:], trained_on[0]):
+            return
+        raise CheckpointError(
+            f"the agent {self._path} was trained on observations of shape {trained_on}, but is "
+            f"given {shape}; choose an agent trained in an environment with this observation"
+        )
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Sample from this agent's generator, whatever else in the process draws numbers."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random_state)
+            yield
+            self._random_state = torch.get_rng_state()
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"sticky:{text} is not a probability; write for example sticky:0.9")
+    return value
+
+
+def _find_zip(path: Path) -> Path:
+    """The agent's file: the path itself, `agent.zip` in a folder, or the path plus `.zip`."""
+    for candidate in (path, path / "agent.zip", path.with_name(path.name + ".zip")):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"no agent at {path}; give the zip that train_agent.py or Stable-Baselines3 saved, "
+        'the folder of a run, or "random" or "sticky"'
+    )
+
+
+def _load_model(path: Path) -> PPO | RecurrentPPO:
+    """Load with the algorithm that saved the file.
+
+    The network runs on the CPU: it is small, and one seed then gives the same actions with and
+    without a GPU.
+    """
+    algorithm = _algorithm_of(path)
+    try:
+        from sb3_contrib import RecurrentPPO
+        from stable_baselines3 import PPO
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        raise MissingDependencyError(
+            f"loading the agent {path} needs {package}, which is not installed; "
+            'run: pip install "dreamenv[agents]"'
+        ) from error
+    model_class = RecurrentPPO if algorithm == "RecurrentPPO" else PPO
+    return model_class.load(path, device="cpu")
+
+
+def _algorithm_of(path: Path) -> str:
+    """Read from the zip's plain JSON which algorithm saved it; nothing is unpickled.
+
+    Raises:
+        CheckpointError: a damaged or foreign file, or an algorithm that is not supported.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            members = set(archive.namelist())
+            text = archive.read("data") if "data" in members and damaged is None else b""
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(
+            f"{path} is not a zip, or is cut off; copy or train it again"
+        ) from error
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged at {damaged!r}; copy or train it again")
+    if not {"data", "policy.pth", "stable_baselines3_version"} <= members:
+        raise CheckpointError(f"{path} is a zip, but not an agent saved by Stable-Baselines3")
+    data = json.loads(text)
+    policy = data.get("policy_class", {})
+    module = policy.get("__module__", "") if isinstance(policy, dict) else ""
+    # Only PPO and its relatives clip; of these, sb3-contrib's have policies of their own modules.
+    if "clip_range" in data and "maskable" not in module:
+        recurrent = "recurrent" in module or "_last_lstm_states" in data
+        return "RecurrentPPO" if recurrent else "PPO"
+    raise CheckpointError(
+        f"{path} was saved by another algorithm than PPO or RecurrentPPO (its policy is from "
+        f"{module or 'an unknown module'}); train one with train_agent.py"
+    )

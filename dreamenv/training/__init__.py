@@ -1,0 +1,1 @@
+"""Training of world models: tokenizer first, then dynamics on its latents."""

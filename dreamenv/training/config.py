@@ -1,0 +1,73 @@
+"""What a training run is told; saved beside its checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dreamenv.errors import ConfigError
+from dreamenv.world_model.objective import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """Optimisation of one stage."""
+
+    steps: int
+    """Updates in all."""
+    batch: int
+    """Rows per update: frames for the tokenizer, windows for the dynamics."""
+    learning_rate: float
+    warmup: int = 100
+    decay: float = 0.3
+    """Share of the updates over which the learning rate falls linearly to zero at the end."""
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    """Decay of the average of the weights, which is what gets saved and used."""
+
+    def rate(self, step: int) -> float:
+        """Learning rate of update `step`, counted from 0."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        fall = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        return self.learning_rate * rise * max(0.0, fall)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run of `train_world_model.py`."""
+
+    data: str
+    """Rollout store to learn from."""
+    held_out: str
+    """Rollout store of other seeds, for the metrics."""
+    out: str
+    """Run folder; the same command continues what stands there."""
+    preset: str = "small"
+    window: int = 48
+    """Frames per training window."""
+    seed: int = 0
+    dtype: str = "bfloat16"
+    threads: int = 0
+    """Torch threads; 0 leaves torch's default."""
+    device: str = "auto"
+    tokenizer: StageConfig = field(
+        default_factory=lambda: StageConfig(steps=6000, batch=64, learning_rate=1e-3, ema=0.995)
+    )
+    dynamics: StageConfig = field(
+        default_factory=lambda: StageConfig(steps=20000, batch=6, learning_rate=1e-3)
+    )
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    self_forcing_from: float = 1.0
+    """Share of the dynamics' updates after which `objective.self_forcing` begins."""
+    log_every: int = 20
+    evaluate_every: int = 1000
+    checkpoint_every: int = 500
+    spawns: int = 64
+    """Starting points stored with the weights."""
+    spawn_frames: int = 32
+    """Real frames in each of them."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
+        if self.window < 2:
+            raise ConfigError(f"a window needs at least 2 frames, not {self.window}")

@@ -1,0 +1,153 @@
+"""Batches for both stages. Batch i depends on (seed, i) alone, so a resumed run sees the same."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dreamenv.errors import RolloutError
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.windows import model_time
+from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.objective import Batch
+from dreamenv.world_model.preprocessing import fit_frames, to_unit
+
+T = TypeVar("T")
+
+
+def sample_frames(
+    store: RolloutStore, count: int, rng: np.random.Generator, size: tuple[int, int]
+) -> np.ndarray:
+    """`count` frames (count, H, W, C) uint8 from short stretches of random episodes.
+
+    Eight frames come from each stretch, eight steps apart: one decoded chunk serves them all.
+    """
+    frames = []
+    lengths = np.asarray(store.lengths)
+    for _ in range(-(-count // 8)):
+        episode = rng.choice(len(lengths), p=lengths / lengths.sum())
+        start = rng.integers(0, max(1, lengths[episode] - 64))
+        stop = min(start + 63, lengths[episode])
+        stretch = store.read(int(episode), int(start), int(stop)).observation
+        frames.append(stretch[rng.permutation(len(stretch))[:8]])
+    return fit_frames(np.concatenate(frames)[:count], size)
+
+
+class LatentWindows:
+    """A rollout store as latents and signals in memory, cut into windows of model time.
+
+    Frames are encoded once and kept in the file `cache`, which is remade when the store grew or
+    `tag`, which names the tokenizer, changed.
+    """
+
+    def __init__(
+        self, store: RolloutStore, model: WorldModel, cache: Path, window: int, tag: str
+    ) -> None:
+        self.window = window
+        lengths = np.asarray(store.lengths) + 1  # frames, not steps
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        starts = [
+            offset + np.arange(length - window + 1)
+            for offset, length in zip(offsets, lengths, strict=False)
+            if length >= window
+        ]
+        if not starts:
+            raise RolloutError(
+                f"no episode of {store.path} has the {window} frames of a training window; "
+                "collect longer episodes or train with a shorter window"
+            )
+        self.starts = np.concatenate(starts)
+        tag = f"{tag}, {store.num_episodes} episodes, {offsets[-1]} frames"
+        arrays = _read_cache(cache, tag)
+        if arrays is None:
+            arrays = _encode(store, model)
+            _write_cache(cache, tag, arrays)
+        self.latents, self.actions = arrays["latents"], arrays["action"]
+        self.rewards, self.terminated = arrays["reward"], arrays["terminated"]
+
+    def batch(self, rows: int, rng: np.random.Generator) -> Batch:
+        """`rows` windows, uniform over all starts; each begins with the start token."""
+        first = self.starts[rng.integers(0, len(self.starts), rows)]
+        index = first[:, None] + np.arange(self.window)
+        actions = self.actions[index]
+        if actions.dtype.kind == "f":
+            actions = actions.reshape(rows, self.window, -1)
+        actions[:, 0] = -1 if actions.dtype.kind == "i" else np.nan
+        return Batch(
+            torch.from_numpy(self.latents[index]).float(),
+            torch.from_numpy(actions),
+            torch.from_numpy(self.rewards[index]),
+            torch.from_numpy(self.terminated[index]),
+        )
+
+
+def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
+    parts: dict[str, list[np.ndarray]] = {}
+    discrete_start = int(getattr(store.action_space, "start", 0))
+    for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):
+        window = model_time(store.read(episode), discrete_start=discrete_start)
+        frames = fit_frames(window["frames"], model.config.frame_size)
+        latents = []
+        for start in range(0, len(frames), 256):
+            part = torch.from_numpy(frames[start : start + 256]).to(model.device)
+            with torch.no_grad(), model.autocast():
+                encoded = model.tokenizer.encode(to_unit(part))
+            latents.append(encoded.to("cpu", torch.float16).numpy())
+        parts.setdefault("latents", []).append(np.concatenate(latents))
+        for name in ("action", "reward", "terminated"):
+            parts.setdefault(name, []).append(window[name])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _read_cache(cache: Path, tag: str) -> dict[str, np.ndarray] | None:
+    if not cache.exists():
+        return None
+    with np.load(cache) as stored:
+        return dict(stored) if str(stored["tag"]) == tag else None
+
+
+def _write_cache(cache: Path, tag: str, arrays: dict[str, np.ndarray]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_suffix(".tmp.npz")
+    np.savez(temporary, tag=np.array(tag), **arrays)  # type: ignore[arg-type]
+    temporary.replace(cache)
+
+
+def prefetch(make: Callable[[int], T], first: int, last: int, ahead: int = 4) -> Iterator[T]:
+    """Yield `make(i)` for i in first … last − 1, made by a thread that stays `ahead` of use."""
+    ready: queue.Queue = queue.Queue(ahead)
+    stop = threading.Event()
+
+    def offer(item: object) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for i in range(first, last):
+                if stop.is_set():
+                    return
+                offer(make(i))
+        except BaseException as error:
+            offer(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        for _ in range(first, last):
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()

@@ -1,0 +1,169 @@
+"""The training loop, the same for both stages: resume, update, log, evaluate, checkpoint."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from dreamenv.errors import CheckpointError, DreamEnvError
+from dreamenv.files import atomic_write_bytes
+from dreamenv.training.config import StageConfig, TrainConfig
+from dreamenv.training.data import prefetch
+from dreamenv.training.optimizer import Average, Optimizer
+
+B = TypeVar("B")
+
+
+class Stage(Generic[B]):
+    """Trains `modules` on batches; everything that differs between stages is handed in.
+
+    Args:
+        name: of the state file and of the metrics.
+        run: the whole run's configuration.
+        config: this stage's part of it.
+        modules: what is trained.
+        hidden: the part whose matrices Muon updates.
+        make_batch: batch of update i; must depend on i alone.
+        losses: (batch, i, generator) → losses, of which `total` is minimised.
+        frames_per_batch: for the rate in frames/s.
+        evaluate: called with the averaged weights in place.
+        on_checkpoint: called with the averaged weights in place after each state is saved.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: TrainConfig,
+        config: StageConfig,
+        modules: nn.ModuleDict,
+        hidden: nn.Module,
+        make_batch: Callable[[int], B],
+        losses: Callable[[B, int, torch.Generator], dict[str, Tensor]],
+        frames_per_batch: int,
+        evaluate: Callable[[int, SummaryWriter], dict[str, float]] | None = None,
+        on_checkpoint: Callable[[int], None] | None = None,
+    ) -> None:
+        self.name, self.run_config, self.config = name, run, config
+        self.modules, self.make_batch, self.losses = modules, make_batch, losses
+        self.frames_per_batch = frames_per_batch
+        self.evaluate, self.on_checkpoint = evaluate, on_checkpoint
+        self.optimizer = Optimizer(modules.values(), hidden, config.weight_decay)
+        self.average = Average(modules, config.ema)
+        self.path = Path(run.out) / "training" / f"{name}.pt"
+        self.step, self.seconds = 0, 0.0
+
+    def run(self) -> None:
+        """Train from wherever the last checkpoint left off; ends with the average in place."""
+        self._resume()
+        writer = SummaryWriter(str(Path(self.run_config.out) / "tensorboard"))
+        try:
+            self._loop(writer)
+        finally:
+            writer.close()
+        self.average.swap(self.modules)
+
+    def _loop(self, writer: SummaryWriter) -> None:
+        config = self.run_config
+        bar = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="update")
+        batches = prefetch(self.make_batch, self.step, self.config.steps)
+        began = mark = time.perf_counter()
+        waited = 0.0
+        elapsed_before = self.seconds
+        try:
+            while self.step < self.config.steps:
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited += time.perf_counter() - asked
+                losses, norm = self._update(batch)
+                self.step += 1
+                self.seconds = elapsed_before + time.perf_counter() - began
+                bar.update()
+                if self.step % config.log_every == 0:
+                    now = time.perf_counter()
+                    values = {key: float(value.detach()) for key, value in losses.items()}
+                    values["gradient_norm"] = norm
+                    values["frames_per_second"] = (
+                        config.log_every * self.frames_per_batch / (now - mark)
+                    )
+                    values["waiting_for_data"] = waited / (now - mark)
+                    self._log(writer, "train", values)
+                    bar.set_postfix(loss=f"{values['total']:.3f}")
+                    mark, waited = now, 0.0
+                last = self.step == self.config.steps
+                if self.evaluate and (last or self.step % config.evaluate_every == 0):
+                    self._evaluate(writer)
+                if last or self.step % config.checkpoint_every == 0:
+                    self._save()
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        finally:
+            batches.close()  # type: ignore[attr-defined]
+            bar.close()
+
+    def _update(self, batch: B) -> tuple[dict[str, Tensor], float]:
+        generator = torch.Generator().manual_seed(self.run_config.seed * 1_000_003 + self.step)
+        losses = self.losses(batch, self.step, generator)
+        norm = self.optimizer.step(losses["total"], self.config.rate(self.step))
+        if not math.isfinite(norm):
+            raise DreamEnvError(
+                f"{self.name}: the gradient is not finite at update {self.step}; the state of the "
+                f"last checkpoint stands in {self.path}; resume with a lower learning rate"
+            )
+        self.average.update(self.modules)
+        return losses, norm
+
+    def _evaluate(self, writer: SummaryWriter) -> None:
+        assert self.evaluate is not None
+        self.average.swap(self.modules)
+        self._log(writer, "held_out", self.evaluate(self.step, writer))
+        self.average.swap(self.modules)
+
+    def _log(self, writer: SummaryWriter, kind: str, values: dict[str, float]) -> None:
+        for key, value in values.items():
+            writer.add_scalar(f"{self.name}/{kind}/{key}", value, self.step)
+        record = {"stage": self.name, "kind": kind, "step": self.step, "seconds": self.seconds}
+        rounded = {key: float(f"{value:.5g}") for key, value in values.items()}
+        with (Path(self.run_config.out) / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({**record, **rounded}) + "\n")
+
+    def _save(self) -> None:
+        buffer = io.BytesIO()
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "modules": self.modules.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, buffer)
+        atomic_write_bytes(self.path, buffer.getvalue())
+        if self.on_checkpoint:
+            self.average.swap(self.modules)
+            self.on_checkpoint(self.step)
+            self.average.swap(self.modules)
+
+    def _resume(self) -> None:
+        if not self.path.exists():
+            return
+        try:
+            state = torch.load(self.path, weights_only=True)
+            self.modules.load_state_dict(state["modules"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        except Exception as error:  # torch.load raises whatever its unpickler meets
+            raise CheckpointError(
+                f"{self.path} cannot be resumed ({error}); it is damaged or was made by another "
+                "configuration: train into another --out, or delete the file to start again"
+            ) from error

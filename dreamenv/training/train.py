@@ -1,0 +1,186 @@
+"""From rollouts to a world model: train the tokenizer, encode, train the dynamics."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from dreamenv.errors import ConfigError, RolloutError
+from dreamenv.files import atomic_write_json
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.windows import Windows
+from dreamenv.training.config import TrainConfig
+from dreamenv.training.data import LatentWindows, sample_frames
+from dreamenv.training.stage import Stage
+from dreamenv.world_model.checkpoint import save_world_model
+from dreamenv.world_model.config import ActionConfig, RewardConfig, WorldModelConfig, preset
+from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.objective import Batch
+from dreamenv.world_model.open_loop import imagine_under, psnr
+from dreamenv.world_model.preprocessing import fit_frames, to_uint8, to_unit
+
+MOST_REWARD_VALUES = 16
+"""Up to so many distinct rewards are taken for the only ones there are."""
+CLIPS, CONTEXT, HORIZON = 16, 32, 16
+
+
+def train(config: TrainConfig) -> Path:
+    """Train, or go on training, a world model; returns its checkpoint folder.
+
+    Raises:
+        RolloutError: the stores are absent, of different environments, or too short.
+        ConfigError: the run folder was begun with another configuration.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
+    if (store.env_id, store.action_space) != (held_out.env_id, held_out.action_space):
+        raise RolloutError(
+            f"{config.data} holds {store.env_id}, {config.held_out} holds {held_out.env_id}: "
+            "both stores must be of one environment"
+        )
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(out / "train_config.json", dataclasses.asdict(config))
+    torch.manual_seed(config.seed)
+    model = WorldModel(model_config(config.preset, store))
+    device = "cuda" if config.device == "auto" and torch.cuda.is_available() else config.device
+    model.to("cpu" if device == "auto" else device)
+    model.compute_dtype = getattr(torch, config.dtype)
+    train_tokenizer(model, config, store, held_out)
+    train_dynamics(model, config, store, held_out)
+    return out
+
+
+def model_config(preset_name: str, store: RolloutStore) -> WorldModelConfig:
+    """The preset, fitted to a store's actions and rewards."""
+    space = store.action_space
+    if hasattr(space, "n"):
+        actions = ActionConfig(n=int(space.n))
+    else:
+        low, high = (tuple(float(x) for x in b.ravel()) for b in (space.low, space.high))
+        actions = ActionConfig(low=low, high=high)
+    rewards = np.concatenate([store.read_steps(i)["reward"] for i in range(store.num_episodes)])
+    values = np.unique(rewards)
+    exact = len(values) <= MOST_REWARD_VALUES
+    if not exact:
+        values = np.unique(np.quantile(rewards, np.linspace(0, 1, 2 * MOST_REWARD_VALUES)))
+    reward_config = RewardConfig(tuple(float(v) for v in values), exact)
+    channels = store.observation_space.shape[-1]
+    return preset(preset_name, actions=actions, rewards=reward_config, frame_channels=channels)
+
+
+def train_tokenizer(
+    model: WorldModel, run: TrainConfig, store: RolloutStore, held_out: RolloutStore
+) -> None:
+    """Stage one: frames through the bottleneck and back."""
+    size = model.config.frame_size
+
+    def frames(source: RolloutStore, count: int, key: int) -> Tensor:
+        rng = np.random.default_rng([run.seed, 1, key])
+        return torch.from_numpy(sample_frames(source, count, rng, size)).to(model.device)
+
+    def losses(batch: Tensor, _: int, generator: torch.Generator) -> dict[str, Tensor]:
+        with model.autocast():
+            return {"total": model.tokenizer.loss(to_unit(batch), generator)}
+
+    def evaluate(step: int, writer: SummaryWriter) -> dict[str, float]:
+        real = to_unit(frames(held_out, 256, 0))
+        with torch.no_grad(), model.autocast():
+            decoded = model.tokenizer.decode(model.tokenizer.encode(real), model.config.grid)
+        strip = torch.cat([real[:12], decoded[:12]], 1).transpose(0, 1).flatten(1, 2)
+        writer.add_image("tokenizer/real_above_decoded", to_uint8(strip), step, dataformats="HWC")
+        return {"psnr": float(psnr(real - decoded).mean())}
+
+    Stage(
+        "tokenizer",
+        run,
+        run.tokenizer,
+        nn.ModuleDict({"tokenizer": model.tokenizer}),
+        nn.Module(),
+        lambda i: frames(store, run.tokenizer.batch, i + 1),
+        losses,
+        run.tokenizer.batch,
+        evaluate,
+    ).run()
+    with model.autocast():
+        model.tokenizer.standardise(to_unit(frames(store, 4096, 0)))
+
+
+def train_dynamics(
+    model: WorldModel, run: TrainConfig, store: RolloutStore, held_out: RolloutStore
+) -> None:
+    """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes."""
+    cache = Path(run.out) / "training" / "latents.npz"
+    tag = f"tokenizer seed {run.seed} steps {run.tokenizer.steps}"
+    data = LatentWindows(store, model, cache, run.window, tag)
+    change = (data.latents[1:].astype(np.float32) - data.latents[:-1])[:: max(1, len(data.latents) // 20000)]
+    model.dynamics.change.fill_(float(np.sqrt(np.square(change).mean())))
+    clips = held_out_clips(held_out, model.config)
+    forcing_from = run.self_forcing_from * run.dynamics.steps
+
+    def losses(batch: Batch, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        objective = run.objective
+        if step < forcing_from:
+            objective = dataclasses.replace(objective, self_forcing=0.0)
+        return model.loss(batch.to(model.device), objective, generator)
+
+    def checkpoint(step: int) -> None:
+        save_world_model(run.out, model, provenance(run, store, step))
+
+    Stage(
+        "dynamics",
+        run,
+        run.dynamics,
+        nn.ModuleDict({"dynamics": model.dynamics, "head": model.head}),
+        model.dynamics.layers,
+        lambda i: data.batch(run.dynamics.batch, np.random.default_rng([run.seed, 2, i])),
+        losses,
+        run.dynamics.batch * run.window,
+        lambda step, writer: open_loop_metrics(model, clips, step, writer),
+        checkpoint,
+    ).run()
+
+
+def provenance(run: TrainConfig, store: RolloutStore, step: int) -> dict[str, Any]:
+    """Where a model is from, as stored in its `config.json`."""
+    return {
+        "env_id": store.env_id,
+        "episodes": store.num_episodes,
+        "environment_steps": store.num_steps,
+        "dynamics_updates": step,
+        "training": dataclasses.asdict(run),
+    }
+
+
+def held_out_clips(store: RolloutStore, config: WorldModelConfig) -> dict[str, Tensor]:
+    """Fixed clips of context and horizon from episodes the model never trains on."""
+    window = Windows(store, CONTEXT + HORIZON).sample(np.random.default_rng(0), CLIPS)
+    actions = torch.from_numpy(window["action"])
+    actions[:, 0] = torch.nan if actions.is_floating_point() else -1
+    frames = torch.from_numpy(fit_frames(window["frames"], config.frame_size))
+    return {"frames": frames, "actions": actions}
+
+
+def open_loop_metrics(
+    model: WorldModel, clips: dict[str, Tensor], step: int, writer: SummaryWriter
+) -> dict[str, float]:
+    """PSNR of imagined frames at some steps, beside repeating the last real frame."""
+    frames, actions = clips["frames"].to(model.device), clips["actions"].to(model.device)
+    generator = torch.Generator().manual_seed(0)
+    imagined = imagine_under(model, frames, actions, CONTEXT, generator).frames
+    real = to_unit(frames)
+    scores = psnr(real[:, CONTEXT:] - imagined).mean(0)
+    repeated = psnr(real[:, CONTEXT:] - real[:, CONTEXT - 1 : CONTEXT]).mean(0)
+    rows = torch.stack([real[:4, CONTEXT:], imagined[:4]], 1).flatten(0, 1)
+    strip = rows.transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    writer.add_image("dynamics/real_above_dreamt", to_uint8(strip), step, dataformats="HWC")
+    picks = (1, 2, 4, 8, 16)
+    metrics = {f"psnr_step_{i}": float(scores[i - 1]) for i in picks}
+    return metrics | {f"repeat_psnr_step_{i}": float(repeated[i - 1]) for i in picks}

@@ -1,0 +1,34 @@
+"""Train a world model on recorded rollouts; run the same command again to resume.
+
+    python train_world_model.py --data rollouts/train --held-out rollouts/held_out --out runs/maze
+
+Every field of `TrainConfig` is an option; nested ones are written with a dot, such as
+`--dynamics.steps 20000` or `--objective.scheme diffusion_forcing`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from dreamenv.command_line import parse_config
+from dreamenv.dream.spawns import save_spawns
+from dreamenv.errors import DreamEnvError
+from dreamenv.training.config import TrainConfig
+from dreamenv.training.train import train
+
+
+def main() -> int:
+    """Parse, train, and store the starting points of episodes beside the weights."""
+    config = parse_config(TrainConfig, __doc__ or "")
+    try:
+        folder = train(config)
+        save_spawns(folder, config.held_out, config.spawns, config.spawn_frames)
+    except DreamEnvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"the world model is in {folder}; dream it with DreamEnv(checkpoint={str(folder)!r})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
