@@ -72,15 +72,21 @@ def write_rows(folder: Path, array: zarr.Array, start: int, rows: np.ndarray) ->
     """
     stop = start + len(rows)
     if array.shape[0] < stop:
-        array.resize((stop, *array.shape[1:]))
+        # With room to grow, the array's description is seldom rewritten; unused rows take no space.
+        array.resize((max(stop, 2 * array.shape[0], 64 * SHARD_ROWS), *array.shape[1:]))
+        _force_to_disk(folder / "zarr.json")
     array[start:stop] = rows
     files = shard_files(folder, array, start, len(rows))
-    for file in [*files, folder / "zarr.json"]:
-        # A shard that holds only zeros has no file.
-        if file.exists():
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
+    for file in files:
+        _force_to_disk(file)
     return total_bytes(files)
+
+
+def _force_to_disk(file: Path) -> None:
+    # A shard that holds only zeros has no file.
+    if file.exists():
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
 
 
 def shard_files(folder: Path, array: zarr.Array, start: int, rows: int) -> list[Path]:
