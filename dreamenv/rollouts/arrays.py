@@ -25,6 +25,9 @@ SHARD_ROWS = 1024
 CHUNK_FRAMES = 32
 # Larger frames get shorter chunks, so that a window never decodes much more than it needs.
 CHUNK_BYTES = 2**20
+# Fields whose shards are smaller than this, such as rewards, are one chunk per shard.
+SMALL_SHARD_BYTES = 2**16
+ZSTD_LEVEL = 3
 STEP_FIELDS = ("action", "reward", "terminated", "truncated")
 
 
@@ -41,16 +44,26 @@ def field_types(
     }
 
 
+def chunk_length(row_bytes: int) -> int:
+    """Rows per compressed chunk: few for frames, a whole shard for what is small anyway."""
+    if row_bytes * SHARD_ROWS <= SMALL_SHARD_BYTES:
+        return SHARD_ROWS
+    length = CHUNK_FRAMES
+    while length > 1 and length * row_bytes > CHUNK_BYTES:
+        length //= 2
+    return length
+
+
 def create_array(
-    folder: Path, row_shape: tuple[int, ...], dtype: np.dtype, zstd_level: int = 3
+    folder: Path,
+    row_shape: tuple[int, ...],
+    dtype: np.dtype,
+    chunk_rows: int | None = None,
+    zstd_level: int = ZSTD_LEVEL,
 ) -> zarr.Array:
-    """Make an empty array; frames are chunked finely inside shards, other fields per shard."""
-    row_bytes = max(1, int(np.prod(row_shape)) * dtype.itemsize)
-    chunk_rows = SHARD_ROWS
-    while chunk_rows > 1 and row_bytes > 64 * 1024 // SHARD_ROWS and (
-        chunk_rows > CHUNK_FRAMES or chunk_rows * row_bytes > CHUNK_BYTES
-    ):
-        chunk_rows //= 2
+    """Make an empty array; `chunk_rows` must divide `SHARD_ROWS` (default: `chunk_length`)."""
+    if chunk_rows is None:
+        chunk_rows = chunk_length(int(np.prod(row_shape)) * dtype.itemsize)
     return zarr.create_array(
         folder,
         shape=(0, *row_shape),

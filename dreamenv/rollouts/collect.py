@@ -24,7 +24,7 @@ from dreamenv.errors import RolloutError
 from dreamenv.rollouts.crew import Crew
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.policies import make_policy
-from dreamenv.rollouts.worker import CollectSettings
+from dreamenv.rollouts.worker import STOP_SIGNALS, CollectSettings
 from dreamenv.rollouts.writer import RolloutWriter
 
 # Finished episodes may have to wait for a slower, earlier one: at most this many per worker.
@@ -71,8 +71,8 @@ def collect(
         env_id, _weights(policy), seed, env_kwargs or {}, max_episode_steps, tuple(record_info)
     )
     _check_arguments(settings, frames, workers)
-    with _stop_requested() as stop, Crew(settings, workers) as crew:
-        ready = crew.wait_until_ready(stop)
+    with _stop_requested() as stop, Crew(settings, workers, stop) as crew:
+        ready = crew.wait_until_ready()
         if ready is None:
             return False
         observation_space, action_space, limit = ready
@@ -83,7 +83,7 @@ def collect(
             _require_same_settings(writer, plain)
             count = {"total": frames, "initial": min(frames, writer.num_steps)}
             with tqdm(**count, unit=" frames", disable=not progress, smoothing=0.05) as bar:
-                return _fill(crew, writer, frames, limit, bar, stop)
+                return _fill(crew, writer, frames, limit, bar)
 
 
 def _fill(
@@ -92,12 +92,11 @@ def _fill(
     frames: int,
     limit: int | None,
     bar: tqdm,
-    stop: threading.Event,
 ) -> bool:
     next_index = writer.num_episodes
     playing: dict[int, int] = {}  # episode index -> steps reported so far
     finished: dict[int, Episode] = {}
-    while writer.num_steps < frames and not stop.is_set():
+    while writer.num_steps < frames and not crew.stop.is_set():
         waiting_steps = sum(map(len, finished.values()))
         while crew.idle and next_index < writer.num_episodes + EPISODES_AHEAD * crew.size:
             # The mean length so far tells whether another episode will be needed at all.
@@ -174,7 +173,7 @@ def _stop_requested() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.set()

@@ -15,9 +15,11 @@ from typing import Any
 import gymnasium
 
 from dreamenv.errors import RolloutError
-from dreamenv.rollouts.worker import CollectSettings, run_worker
+from dreamenv.rollouts.worker import STOP_SIGNALS, CollectSettings, run_worker
 
 POLL_SECONDS = 0.5
+# A worker notices the closed pipe when it next reports; slow environments need a while to close.
+CLOSE_SECONDS = 10
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -27,13 +29,15 @@ class Crew:
     Args:
         settings: what the workers record.
         size: number of processes.
+        stop: when set, a worker that fails or dies is no error: the same signal may have hit it.
 
     Attributes:
         idle: workers that wait for an episode to record.
     """
 
-    def __init__(self, settings: CollectSettings, size: int) -> None:
+    def __init__(self, settings: CollectSettings, size: int, stop: threading.Event) -> None:
         self.size = size
+        self.stop = stop
         self.idle: list[Connection] = []
         self._settings = settings
         self._processes: dict[Connection, BaseProcess] = {}
@@ -41,37 +45,37 @@ class Crew:
     def __enter__(self) -> Crew:
         # spawn: a fork would share the parent's rendering contexts and threads.
         context = multiprocessing.get_context("spawn")
-        with _one_thread_each():
+        with _one_thread_each(), _signals_held_back():
             for _ in range(self.size):
                 ours, theirs = context.Pipe()
                 arguments = (theirs, self._settings)
-                process = context.Process(target=run_worker, args=arguments, daemon=True)
+                process = context.Process(target=run_worker, args=arguments)
                 process.start()
                 theirs.close()
                 self._processes[ours] = process
         return self
 
     def __exit__(self, *error: object) -> None:
-        for pipe, process in self._processes.items():
-            process.terminate()
+        for pipe in self._processes:
             pipe.close()
         for process in self._processes.values():
-            process.join(timeout=5)
+            process.join(timeout=CLOSE_SECONDS)
             if process.is_alive():
                 process.kill()
                 process.join()
 
-    def wait_until_ready(
-        self, stop: threading.Event
-    ) -> tuple[gymnasium.Space, gymnasium.Space, int | None] | None:
+    def wait_until_ready(self) -> tuple[gymnasium.Space, gymnasium.Space, int | None] | None:
         """Wait until every worker has made its environment.
 
         Returns its observation space, action space and step limit, or None if `stop` was set.
+
+        Raises:
+            RolloutError: an environment cannot be made or does not fit.
         """
         answers: list[Any] = []
         while len(answers) < self.size:
             answers += self.messages("nothing was recorded yet")
-            if stop.is_set():
+            if self.stop.is_set():
                 return None
         self.idle = list(self._processes)
         _, observation_space, action_space, limit = answers[0]
@@ -97,18 +101,25 @@ class Crew:
             try:
                 message = pipe.recv()
             except (EOFError, ConnectionResetError):
-                process = self._processes[pipe]
-                process.join(timeout=5)
-                raise RolloutError(
-                    f"a collection worker died ({_cause(process.exitcode)}); {stored}; "
-                    "run the same command again to continue"
-                ) from None
-            if message[0] == "error":
-                raise RolloutError(f"{self._settings.env_id}: {message[1]}; {stored}")
+                message = ("died",)
+            if message[0] in ("died", "error"):
+                if self.stop.is_set():
+                    return []
+                raise RolloutError(self._explain(pipe, message, stored))
             if message[0] == "episode":
                 self.idle.append(pipe)
             received.append(message)
         return received
+
+    def _explain(self, pipe: Connection, message: Any, stored: str) -> str:
+        if message[0] == "error":
+            return f"{self._settings.env_id}: {message[1]}; {stored}"
+        process = self._processes[pipe]
+        process.join(timeout=CLOSE_SECONDS)
+        return (
+            f"a collection worker died ({_cause(process.exitcode)}); {stored}; "
+            "run the same command again to continue"
+        )
 
 
 def _cause(exit_code: int | None) -> str:
@@ -132,3 +143,13 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    # Children inherit the mask and lift it when they are ready for signals; see `run_worker`.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,6 +23,7 @@ STEPS_PER_REPORT = 50
 # Without any limit a never-ending episode would fill the memory before anything is stored.
 UNLIMITED_STEPS = 100_000
 SEED_RANGE = 2**31
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -130,39 +133,49 @@ def run_worker(connection: Connection, settings: CollectSettings) -> None:
     Sends ("ready", observation space, action space, step limit) once, then ("steps", index, n) and
     ("episode", index, Episode), or ("error", message).
     """
-    # Ctrl-C reaches the whole process group; the parent decides what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group, but the parent decides what happens then: a worker
+    # stops when its pipe closes. A handler that does nothing, unlike SIG_IGN, is not passed on to
+    # the processes that an environment may start.
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     try:
         _serve(connection, settings)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone, and with it the reason to go on
     except Exception as error:
         known = isinstance(error, DreamEnvError)
-        connection.send(("error", str(error) if known else f"{type(error).__name__}: {error}"))
+        with contextlib.suppress(BrokenPipeError):
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            connection.send(("error", text))
 
 
 def _serve(connection: Connection, settings: CollectSettings) -> None:
     env = gymnasium.make(settings.env_id, **settings.env_kwargs)
-    require_image_space(env.observation_space)
-    require_action_space(env.action_space)
-    policies = {spec: make_policy(spec) for spec in settings.policies}
-    limit = settings.max_episode_steps or (env.spec.max_episode_steps if env.spec else None)
-    connection.send(("ready", env.observation_space, env.action_space, limit))
-    while (index := connection.recv()) is not None:
-        seed = episode_seed(settings.seed, index)
-        spec, policy_seed = draw_policy(settings.policies, seed)
-        episode = record_episode(
-            env,
-            policies[spec],
-            seed,
-            policy_seed,
-            settings.max_episode_steps,
-            settings.record_info,
-            lambda steps, index=index: connection.send(("steps", index, steps)),  # type: ignore[misc]
-        )
-        episode.policy = spec
-        connection.send(("episode", index, episode))
-    env.close()
+    with contextlib.closing(env):
+        require_image_space(env.observation_space)
+        require_action_space(env.action_space)
+        policies = {spec: make_policy(spec) for spec in settings.policies}
+        limit = settings.max_episode_steps or (env.spec.max_episode_steps if env.spec else None)
+        connection.send(("ready", env.observation_space, env.action_space, limit))
+        while (index := connection.recv()) is not None:
+            seed = episode_seed(settings.seed, index)
+            spec, policy_seed = draw_policy(settings.policies, seed)
+            episode = record_episode(
+                env,
+                policies[spec],
+                seed,
+                policy_seed,
+                settings.max_episode_steps,
+                settings.record_info,
+                partial(_report, connection, index),
+            )
+            episode.policy = spec
+            connection.send(("episode", index, episode))
+
+
+def _report(connection: Connection, index: int, steps: int) -> None:
+    connection.send(("steps", index, steps))
 
 
 def _pick(info: dict[str, Any], keys: tuple[str, ...], step: int) -> dict[str, np.ndarray]:

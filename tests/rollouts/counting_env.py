@@ -45,9 +45,7 @@ class CountingEnv(gymnasium.Env):
         nan_at: int | None = None,
     ) -> None:
         self.observation_space = Box(0, 255, (8, 8, channels), np.uint8)
-        self.action_space = (
-            Box(-1.0, 2.0, (3,), np.float32) if continuous else Discrete(ACTIONS)
-        )
+        self.action_space = Box(-1.0, 2.0, (3,), np.float32) if continuous else Discrete(ACTIONS)
         self.length, self.fatal_file, self.nan_at = length, fatal_file, nan_at
 
     def reset(

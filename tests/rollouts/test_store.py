@@ -21,7 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamenv.errors import RolloutError
-from dreamenv.rollouts.arrays import CHUNK_FRAMES, SHARD_ROWS
+from dreamenv.rollouts.arrays import (
+    CHUNK_BYTES,
+    CHUNK_FRAMES,
+    SHARD_ROWS,
+    chunk_length,
+    create_array,
+)
 from dreamenv.rollouts.spaces import space_from_dict, space_to_dict
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 
@@ -88,6 +94,15 @@ def test_a_window_decodes_only_its_chunks(stored, monkeypatch):
     window = 64
     store.read(5, 700, 700 + window - 1)
     assert 0 < sum(decoded) <= window + 2 * CHUNK_FRAMES
+
+
+def test_chunk_lengths(tmp_path):
+    assert chunk_length(64 * 64 * 3) == CHUNK_FRAMES
+    assert chunk_length(4) == SHARD_ROWS
+    assert 1 < chunk_length(360 * 640 * 3) < CHUNK_FRAMES  # 0.7 MB a frame
+    assert chunk_length(2 * CHUNK_BYTES) == 1
+    large = create_array(tmp_path, (360, 640, 3), np.dtype(np.uint8))
+    assert large.shards == (SHARD_ROWS, 360, 640, 3) and large.chunks[0] < CHUNK_FRAMES
 
 
 @pytest.mark.parametrize("bounds", [(0, 41), (-1, 5), (7, 6)])
