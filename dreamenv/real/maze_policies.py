@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamenv.errors import EnvironmentUsageError
+from dreamenv.errors import ConfigError, EnvironmentUsageError
 from dreamenv.real.maze_navigation import Cell, cell_of, next_waypoint, shortest_path, steer
 
 _BURST_STEPS = (2, 8)  # shortest and longest burst of random actions
@@ -30,7 +30,7 @@ class _WalkingPolicy:
 
     def __init__(self, noise: float) -> None:
         if not 0.0 <= noise <= 1.0:
-            raise EnvironmentUsageError(f"noise is a chance from 0 to 1, not {noise!r}.")
+            raise ConfigError(f"noise is a chance from 0 to 1, not {noise!r}.")
         self.noise = noise
         self._env: Any = None
 

@@ -55,10 +55,14 @@ class MazeSimulator:
 
     def __init__(self, size: int, fast_contacts: bool = True) -> None:
         import_memory_maze()
+        # These import MuJoCo, which must find MUJOCO_GL set.
         from dm_control import composer
+
+        from dreamenv.real.fast_contacts import advance
 
         self.size = size
         self.fast_contacts = fast_contacts
+        self._advance = advance
         self._task = _build_task(size)
         self._arena = self._task._maze_arena
         for observable in self._task.observables.values():
@@ -95,11 +99,9 @@ class MazeSimulator:
         """Take one action, 0 to 5; returns the next frame and the reward, 0.0 or 1.0."""
         control = _CONTROLS[action]
         if self.fast_contacts:
-            from dreamenv.real.fast_contacts import advance
-
             physics, random = self._env.physics, self._env.random_state
             self._task.before_step(physics, control, random)
-            advance(physics, self._task._targets, self._task.physics_steps_per_control_step)
+            self._advance(physics, self._task._targets, self._task.physics_steps_per_control_step)
             self._task.after_step(physics, random)
             reward = self._task.get_reward(physics)
         else:

@@ -68,9 +68,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         self._frame = self._open_simulator().reset(seed)
         return self._frame.copy(), self._info()
 
-    def step(
-        self, action: np.int64 | int
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Take one action.
 
         Raises:

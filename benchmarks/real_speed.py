@@ -1,0 +1,188 @@
+"""How fast Memory Maze steps here and in the unmodified package, per process.
+
+    python benchmarks/real_speed.py
+
+Two processes, one per side, play the same 9x9 episode with the same actions in turns of some
+hundred steps, so that both meet the same load of the machine. The frames must be equal; if they
+are not, nothing is written. Turns are timed by the wall clock and by the processor time that the
+process used, its rendering threads included; the second is steadier on a busy machine.
+Result: docs/results/real_speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from dreamenv.files import atomic_write_json
+
+SEED = 7
+SIDES = ("package", "dreamenv")
+PACKAGES = ("memory-maze", "dm-control", "mujoco", "gymnasium", "numpy")
+RESULT = Path(__file__).parents[1] / "docs" / "results" / "real_speed.json"
+
+
+def main() -> int:
+    """Measure both sides, write the result and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--turns", type=int, default=8, help="timed turns per side")
+    parser.add_argument("--steps", type=int, default=100, help="steps per turn")
+    parser.add_argument("--resets", type=int, default=5, help="timed resets per side")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    args = parser.parse_args()
+    actions = _actions((args.turns + 1) * args.steps)
+    result = _measure(actions, args.turns, args.steps, args.resets)
+    result |= {"command": " ".join(["python", *sys.argv]), "machine": _machine()}
+    atomic_write_json(args.out, result)
+    _print_table(result)
+    return 0
+
+
+def _actions(count: int) -> list[int]:
+    """Mostly forward, turning now and then: a walk that meets walls and corridors."""
+    random = np.random.default_rng(SEED)
+    return random.choice(6, count, p=[0.02, 0.44, 0.1, 0.1, 0.17, 0.17]).tolist()
+
+
+def _measure(actions: list[int], turns: int, steps: int, resets: int) -> dict[str, Any]:
+    spawn = multiprocessing.get_context("spawn")
+    pipes: dict[str, Connection] = {}
+    for side in SIDES:
+        pipes[side], other_end = spawn.Pipe()
+        spawn.Process(target=_serve, args=(side, other_end), daemon=True).start()
+
+    def ask(side: str, request: Any) -> dict[str, Any]:
+        pipes[side].send(request)
+        return pipes[side].recv()
+
+    taken: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    for turn in range(turns + 1):
+        chunk = actions[turn * steps : (turn + 1) * steps]
+        for side in SIDES:
+            taken[side].append(ask(side, chunk))
+    if any(a["digest"] != b["digest"] for a, b in zip(*taken.values(), strict=True)):
+        raise SystemExit("The two sides rendered different frames; there is nothing to compare.")
+    reset_seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(resets):
+        for side in SIDES:
+            reset_seconds[side].append(ask(side, "reset")["wall"])
+    for pipe in pipes.values():
+        pipe.send(None)
+    return _summary(taken, steps, reset_seconds)
+
+
+def _summary(
+    taken: dict[str, list[dict[str, Any]]], steps: int, resets: dict[str, list[float]]
+) -> dict[str, Any]:
+    sides = {}
+    for side, turns in taken.items():
+        timed = turns[1:]  # the first turn warms up
+        sides[side] = {
+            "frames_per_second": round(median(steps / turn["wall"] for turn in timed), 1),
+            "frames_per_cpu_second": round(median(steps / turn["cpu"] for turn in timed), 1),
+            "reset_seconds": round(median(resets[side]), 3),
+        }
+    slow, fast = (sides[side] for side in SIDES)
+    ratio = {
+        key: round(fast[key] / slow[key], 2)
+        for key in ("frames_per_second", "frames_per_cpu_second")
+    }
+    ratio["reset"] = round(slow["reset_seconds"] / fast["reset_seconds"], 2)
+    return {
+        "environment": "Memory Maze 9x9, 64x64x3",
+        "seed": SEED,
+        "turns": len(taken[SIDES[0]]) - 1,
+        "steps_per_turn": steps,
+        "frames_equal": True,
+        **sides,
+        "ratio": ratio,
+    }
+
+
+def _serve(side: str, pipe: Connection) -> None:
+    """Answer requests in a process of its own: a list of actions, "reset", or None to end."""
+    reset, step = (_package if side == "package" else _dreamenv)()
+    frame = reset()
+    while (request := pipe.recv()) is not None:
+        digest = hashlib.sha256(np.ascontiguousarray(frame).tobytes())
+        wall, cpu = time.perf_counter(), time.process_time()
+        if request == "reset":
+            frame = reset()
+        else:
+            for action in request:
+                frame = step(action)
+                digest.update(np.ascontiguousarray(frame).tobytes())
+        pipe.send(
+            {
+                "wall": time.perf_counter() - wall,
+                "cpu": time.process_time() - cpu,
+                "digest": digest.hexdigest(),
+            }
+        )
+
+
+def _package() -> tuple[Callable[[], np.ndarray], Callable[[int], np.ndarray]]:
+    from memory_maze import tasks
+
+    env = tasks.memory_maze_9x9(seed=SEED, image_only_obs=True)
+    return lambda: env.reset().observation, lambda action: env.step(action).observation
+
+
+def _dreamenv() -> tuple[Callable[[], np.ndarray], Callable[[int], np.ndarray]]:
+    from dreamenv.real.memory_maze import MemoryMazeEnv
+
+    env = MemoryMazeEnv(9)
+    seeds = iter(range(SEED, SEED + 10**6))
+    return lambda: env.reset(seed=next(seeds))[0], lambda action: env.step(action)[0]
+
+
+def _machine() -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "rendering": os.environ.get("MUJOCO_GL", "egl"),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    print(f"{'':10} {'frames/s':>10} {'frames/CPU s':>14} {'reset s':>9}")
+    for side in SIDES:
+        row = result[side]
+        print(
+            f"{side:10} {row['frames_per_second']:10.1f} {row['frames_per_cpu_second']:14.1f} "
+            f"{row['reset_seconds']:9.3f}"
+        )
+    ratio = result["ratio"]
+    print(
+        f"{'ratio':10} {ratio['frames_per_second']:10.2f} {ratio['frames_per_cpu_second']:14.2f} "
+        f"{ratio['reset']:9.2f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
