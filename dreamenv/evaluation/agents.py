@@ -23,6 +23,7 @@ from dreamenv.errors import (
     EnvironmentUsageError,
     MissingDependencyError,
 )
+from dreamenv.quiet import silence_gym_notice
 
 if TYPE_CHECKING:
     from sb3_contrib import RecurrentPPO
@@ -212,6 +213,7 @@ def _load_model(path: Path) -> PPO | RecurrentPPO:
     without a GPU.
     """
     algorithm = _algorithm_of(path)
+    silence_gym_notice()
     try:
         from sb3_contrib import RecurrentPPO
         from stable_baselines3 import PPO
@@ -242,9 +244,15 @@ def _algorithm_of(path: Path) -> str:
         ) from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged at {damaged!r}; copy or train it again")
-    if not {"data", "policy.pth", "stable_baselines3_version"} <= members:
-        raise CheckpointError(f"{path} is a zip, but not an agent saved by Stable-Baselines3")
-    data = json.loads(text)
+    foreign = f"{path} is a zip, but not an agent saved by Stable-Baselines3"
+    if not {"data", "policy.pth"} <= members:
+        raise CheckpointError(foreign)
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(foreign) from error
+    if not isinstance(data, dict):
+        raise CheckpointError(foreign)
     policy = data.get("policy_class", {})
     module = policy.get("__module__", "") if isinstance(policy, dict) else ""
     # Only PPO and its relatives clip; of these, sb3-contrib's have policies of their own modules.

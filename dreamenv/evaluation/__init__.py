@@ -1,0 +1,1 @@
+"""Measuring: agents to score, frame metrics, the sim-to-real gap."""

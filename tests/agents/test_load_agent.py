@@ -1,0 +1,201 @@
+"""Agents to score: they act as Stable-Baselines3 would, and refuse what they cannot do."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import A2C, PPO
+
+from dreamenv.errors import (
+    CheckpointError,
+    ConfigError,
+    DreamEnvError,
+    EnvironmentUsageError,
+    MissingDependencyError,
+)
+from dreamenv.evaluation.agents import load_agent
+
+ACTIONS = spaces.Discrete(3)
+ALGORITHMS = {"ppo": PPO, "recurrent_ppo": RecurrentPPO}
+
+
+def frames(steps: int, episodes: int = 4) -> np.ndarray:
+    """(T, N, 36, 36, 3) noise."""
+    shape = (steps, episodes, 36, 36, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+
+
+def starts(steps: int, episodes: int = 4) -> np.ndarray:
+    """(T, N): episode 0 starts anew at step 3, all start at step 0."""
+    flags = np.zeros((steps, episodes), bool)
+    flags[0] = True
+    flags[3:4, 0] = True
+    return flags
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("algo", list(ALGORITHMS))
+def test_acts_as_the_model_predicts(
+    trained: dict[str, Path], algo: str, deterministic: bool
+) -> None:
+    path = trained[algo] / "agent.zip"
+    agent = load_agent(path, ACTIONS, seed=7, deterministic=deterministic)
+    assert agent.name == ALGORITHMS[algo].__name__
+    model = ALGORITHMS[algo].load(path, device="cpu")
+    torch.manual_seed(7)
+    state = None
+    expected = []
+    for observation, start in zip(frames(8), starts(8), strict=True):
+        action, state = model.predict(
+            observation, state, episode_start=start, deterministic=deterministic
+        )
+        expected.append(action)
+    # Others draw from the global generator in between; this changes nothing.
+    acted = []
+    for observation, start in zip(frames(8), starts(8), strict=True):
+        torch.rand(3)
+        acted.append(agent.act(observation, start))
+    assert np.array_equal(acted, expected)
+    assert acted[0].shape == (4,) and acted[0].dtype == np.int64
+    agent.reset()
+    again = [agent.act(*pair) for pair in zip(frames(8), starts(8), strict=True)]
+    assert np.array_equal(again, expected)
+
+
+def test_acting_leaves_the_global_generator_alone(trained: dict[str, Path]) -> None:
+    agent = load_agent(trained["ppo"], ACTIONS, seed=7)
+    before = torch.get_rng_state()
+    agent.act(frames(1)[0], starts(1)[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_memory_is_dropped_where_an_episode_starts(trained: dict[str, Path]) -> None:
+    agent = load_agent(trained["recurrent_ppo"], ACTIONS, seed=0)
+    fresh = load_agent(trained["recurrent_ppo"], ACTIONS, seed=0)
+    for observation, start in zip(frames(4), starts(4), strict=True):
+        agent.act(observation, start)
+    fresh.act(frames(4)[3], np.ones(4, bool))
+    for remembered, new in zip(agent._memory, fresh._memory, strict=True):
+        # (layers, episodes, hidden): episode 0 started at step 3, the others have a past.
+        np.testing.assert_allclose(remembered[:, 0], new[:, 0], atol=1e-6)
+        assert not np.allclose(remembered[:, 1], new[:, 1], atol=1e-6)
+
+
+def test_the_number_of_episodes_is_fixed_until_reset(trained: dict[str, Path]) -> None:
+    agent = load_agent(trained["recurrent_ppo"], ACTIONS, seed=0)
+    agent.act(frames(1, 4)[0], np.ones(4, bool))
+    with pytest.raises(EnvironmentUsageError, match="remembers 4 episodes.*given 2.*reset"):
+        agent.act(frames(1, 2)[0], np.ones(2, bool))
+    agent.reset()
+    assert agent.act(frames(1, 2)[0], np.ones(2, bool)).shape == (2,)
+
+
+def test_a_run_folder_or_a_name_without_suffix_is_enough(trained: dict[str, Path]) -> None:
+    assert load_agent(str(trained["ppo"]), ACTIONS, seed=0).name == "PPO"
+    assert load_agent(trained["ppo"] / "agent", ACTIONS, seed=0).name == "PPO"
+
+
+@pytest.mark.parametrize("space", [ACTIONS, spaces.Box(-1, 1, (2,)), spaces.MultiDiscrete([2, 5])])
+def test_random_agent(space: spaces.Space) -> None:
+    agent = load_agent("random", space, seed=1)
+    start = np.zeros(50, bool)
+    actions = np.stack([agent.act(frames(1, 50)[0], start) for _ in range(20)])
+    assert all(space.contains(action) for action in actions.reshape(1000, *space.shape))
+    agent.reset()
+    assert np.array_equal(agent.act(frames(1, 50)[0], start), actions[0])
+    other = load_agent("random", space, seed=2)
+    assert not np.array_equal(other.act(frames(1, 50)[0], start), actions[0])
+
+
+def test_random_agent_is_uniform() -> None:
+    agent = load_agent("random", ACTIONS, seed=0)
+    actions = [agent.act(np.zeros((8, 1)), np.zeros(8, bool)) for _ in range(500)]
+    assert np.bincount(np.ravel(actions)) / 4000 == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+@pytest.mark.parametrize(("spec", "probability"), [("sticky", 0.9), ("sticky:0.5", 0.5)])
+def test_sticky_agent_repeats_with_its_probability(spec: str, probability: float) -> None:
+    agent = load_agent(spec, ACTIONS, seed=0)
+    assert agent.name == spec
+    actions = np.stack([agent.act(np.zeros((8, 1)), np.zeros(8, bool)) for _ in range(1000)])
+    repeated = (actions[1:] == actions[:-1]).mean()
+    assert repeated == pytest.approx(probability + (1 - probability) / 3, abs=0.02)
+
+
+def test_sticky_agent_forgets_at_the_start_of_an_episode() -> None:
+    agent = load_agent("sticky:1", ACTIONS, seed=0)
+    first = agent.act(np.zeros((200, 1)), np.ones(200, bool))
+    start = np.arange(200) < 100
+    second = agent.act(np.zeros((200, 1)), start)
+    assert np.array_equal(first[100:], second[100:])
+    assert (first[:100] == second[:100]).mean() == pytest.approx(1 / 3, abs=0.15)
+
+
+@pytest.mark.parametrize("spec", ["sticky:2", "sticky:often", "sticky:nan"])
+def test_stickiness_is_a_probability(spec: str) -> None:
+    with pytest.raises(ConfigError, match=f"{spec} is not a probability"):
+        load_agent(spec, ACTIONS, seed=0)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no agent at .*nothing"):
+        load_agent(tmp_path / "nothing.zip", ACTIONS, seed=0)
+
+
+def test_files_that_are_no_agents(tmp_path: Path, trained: dict[str, Path]) -> None:
+    (tmp_path / "text.zip").write_text("hello")
+    with pytest.raises(CheckpointError, match="not a zip, or is cut off"):
+        load_agent(tmp_path / "text.zip", ACTIONS, seed=0)
+    whole = (trained["ppo"] / "agent.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="not a zip, or is cut off"):
+        load_agent(tmp_path / "cut.zip", ACTIONS, seed=0)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    (tmp_path / "flipped.zip").write_bytes(flipped)
+    with pytest.raises(CheckpointError, match="is damaged at"):
+        load_agent(tmp_path / "flipped.zip", ACTIONS, seed=0)
+    for members in (
+        {"data": "{}"},
+        {"data": "]", "policy.pth": ""},
+        {"data": "[]", "policy.pth": ""},
+    ):
+        with zipfile.ZipFile(tmp_path / "foreign.zip", "w") as archive:
+            for name, text in members.items():
+                archive.writestr(name, text)
+        with pytest.raises(CheckpointError, match="not an agent saved by Stable-Baselines3"):
+            load_agent(tmp_path / "foreign.zip", ACTIONS, seed=0)
+
+
+def test_another_algorithm(tmp_path: Path) -> None:
+    A2C("MlpPolicy", "CartPole-v1").save(tmp_path / "a2c.zip")
+    with pytest.raises(CheckpointError, match="another algorithm than PPO or RecurrentPPO"):
+        load_agent(tmp_path / "a2c.zip", spaces.Discrete(2), seed=0)
+
+
+def test_another_action_space(trained: dict[str, Path]) -> None:
+    with pytest.raises(CheckpointError, match=r"Discrete\(3\).*takes Discrete\(6\)"):
+        load_agent(trained["ppo"], spaces.Discrete(6), seed=0)
+
+
+def test_another_observation_shape(trained: dict[str, Path]) -> None:
+    larger = spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    with pytest.raises(CheckpointError, match=r"shape \(3, 36, 36\).*given \(64, 64, 3\)"):
+        load_agent(trained["ppo"], ACTIONS, seed=0, observation_space=larger)
+    agent = load_agent(trained["ppo"], ACTIONS, seed=0)
+    with pytest.raises(DreamEnvError, match=r"given \(64, 64, 3\)"):
+        agent.act(np.zeros((2, 64, 64, 3), np.uint8), np.ones(2, bool))
+
+
+def test_missing_extra(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    with pytest.raises(MissingDependencyError, match=r'sb3_contrib.*"dreamenv\[agents\]"'):
+        load_agent(trained["ppo"], ACTIONS, seed=0)
+    assert load_agent("random", ACTIONS, seed=0).name == "random"
