@@ -24,7 +24,7 @@ SHARD_ROWS = 1024
 # benchmarks/storage.py compares other lengths.
 CHUNK_FRAMES = 32
 # Larger frames get shorter chunks, so that a window never decodes much more than it needs.
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**22
 # Fields whose shards are smaller than this, such as rewards, are one chunk per shard.
 SMALL_SHARD_BYTES = 2**16
 ZSTD_LEVEL = 3
