@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -85,3 +87,33 @@ def test_every_extra_named_to_a_user_exists() -> None:
         for extra in extras.split(",")
     }
     assert {(path, extra) for path, extra in named if extra not in EXTRAS} == set()
+
+
+def imported_distributions(*folders: str) -> set[str]:
+    """Canonical names of the distributions that the Python files under `folders` import."""
+    providers = metadata.packages_distributions()
+    modules: set[str] = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module.partition(".")[0])
+    modules -= set(sys.stdlib_module_names) | {"dreamenv", "agents"}
+    return {canonicalize_name(providers.get(module, [module])[0]) for module in modules}
+
+
+def declared(texts: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
+def test_everything_imported_is_declared() -> None:
+    extras = [text for extra in EXTRAS if extra != "dev" for text in EXTRAS[extra]]
+    allowed = declared(PROJECT["dependencies"]) | declared(extras) | {"gym-notices"}  # gym's own
+    assert imported_distributions("dreamenv", "agents") - allowed == set()
+
+
+def test_every_base_dependency_is_imported() -> None:
+    unused = declared(PROJECT["dependencies"]) - imported_distributions("dreamenv", "agents")
+    # TensorBoard is reached through torch.utils.tensorboard.
+    assert unused - {"tensorboard"} == set()
