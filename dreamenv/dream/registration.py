@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 
 BUNDLED_CHECKPOINTS = {"DreamEnv-MemoryMaze-v0": "memory_maze_9x9"}
@@ -10,12 +12,10 @@ BUNDLED_CHECKPOINTS = {"DreamEnv-MemoryMaze-v0": "memory_maze_9x9"}
 
 def register_dream_envs() -> None:
     """Register `DreamEnv-v0` (any checkpoint) and one id for each bundled checkpoint."""
-    entry_points = {
+    entry_points: dict[str, Any] = {
         "entry_point": "dreamenv.dream.env:DreamEnv",
         "vector_entry_point": "dreamenv.dream.vector_env:DreamVectorEnv",
     }
-    gymnasium.register("DreamEnv-v0", **entry_points)  # type: ignore[arg-type]
+    gymnasium.register("DreamEnv-v0", **entry_points)
     for env_id, name in BUNDLED_CHECKPOINTS.items():
-        gymnasium.register(  # type: ignore[arg-type]
-            env_id, kwargs={"checkpoint": f"bundled:{name}"}, **entry_points
-        )
+        gymnasium.register(env_id, kwargs={"checkpoint": f"bundled:{name}"}, **entry_points)

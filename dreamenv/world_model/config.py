@@ -76,7 +76,7 @@ class DynamicsConfig:
     width: int = 256
     scan_blocks: tuple[tuple[int, int], ...] = ((4, 4), (2, 2), (1, 1), (4, 4))
     """Height and width, in tokens, of the scan blocks of each layer."""
-    attention_window: int = 8
+    attention_window: int = 4
     """k: a token attends to its own frame and to the k frames before it."""
     attention_head_dim: int = 32
     mlp_ratio: int = 3
@@ -190,6 +190,7 @@ PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
         DynamicsConfig(
             width=512,
             scan_blocks=((4, 4), (2, 2), (1, 1), (4, 4), (2, 2), (1, 1), (2, 2), (4, 4)),
+            attention_window=8,
             attention_head_dim=64,
             condition_width=256,
             mlp_ratio=4,

@@ -29,14 +29,18 @@ class ScanInputs:
     c: Tensor
 
     def chunked(self, size: int) -> ScanInputs:
-        """(g, l, …) → (g, chunks, size, …); padding has Δ = 0, which changes no state."""
+        """(g, l, …) → (g, chunks, size, …) with Δ multiplied into x.
+
+        Padding has Δ = 0, which changes no state.
+        """
 
         def split(tensor: Tensor) -> Tensor:
             missing = -tensor.shape[1] % size
             padding = [0, 0] * (tensor.ndim - 2) + [0, missing]
             return F.pad(tensor, padding).unflatten(1, (-1, size))
 
-        return ScanInputs(split(self.x), split(self.dt), split(self.b), split(self.c))
+        scaled = self.x * self.dt.to(self.x.dtype).unsqueeze(-1)
+        return ScanInputs(split(scaled), split(self.dt), split(self.b), split(self.c))
 
 
 def ssd_scan(
@@ -99,10 +103,10 @@ def _decay_matrix(to: Tensor, since: Tensor, mask: Tensor) -> Tensor:
 
 
 def _mix(c: Tensor, source: ScanInputs, decay: Tensor) -> Tensor:
-    """Σ_j (c_i · b_j) decay_ij Δ_j x_j: (g, z, i, h, p)."""
+    """Σ_j (c_i · b_j) decay_ij x_j, with Δ already in x: (g, z, i, h, p)."""
     scores = (c @ source.b.transpose(-1, -2)).unsqueeze(2)
-    weights = scores * decay * source.dt.transpose(2, 3).unsqueeze(-2)
-    return (weights.to(source.x.dtype) @ source.x.transpose(2, 3)).transpose(2, 3)
+    weights = (scores * decay).to(source.x.dtype)
+    return (weights @ source.x.transpose(2, 3)).transpose(2, 3)
 
 
 def _from_state(c: Tensor, decay: Tensor, before: Tensor) -> Tensor:
@@ -115,7 +119,7 @@ def _from_state(c: Tensor, decay: Tensor, before: Tensor) -> Tensor:
 def _chunk_states(w: ScanInputs, decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """The state before each chunk (g, z, h, p, n), and after the last one (g, h, p, n)."""
     end = decay[:, :, -1:]
-    weighted = w.x * ((end - decay).exp() * w.dt).unsqueeze(-1).to(w.x.dtype)
+    weighted = w.x * (end - decay).exp().unsqueeze(-1).to(w.x.dtype)
     added = weighted.permute(0, 1, 3, 4, 2) @ w.b.unsqueeze(2).to(weighted.dtype)
     kept = end.squeeze(2).exp()[..., None, None]
     before = []

@@ -1,0 +1,88 @@
+"""Trained models for dreaming, loaded once per process however many environments share them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dreamenv.dream.spawns import Spawns, load_spawns
+from dreamenv.errors import CheckpointError, ConfigError
+from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config
+from dreamenv.world_model.model import WorldModel
+
+BUNDLED = "bundled:"
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+class Dreamer(NamedTuple):
+    """A model ready to dream, the places where dreams begin, and the folder both are from."""
+
+    model: WorldModel
+    spawns: Spawns
+    folder: Path
+
+
+def checkpoint_folder(checkpoint: str | Path) -> Path:
+    """The folder of a checkpoint; `"bundled:NAME"` is one that ships with the package."""
+    name = str(checkpoint)
+    if not name.startswith(BUNDLED):
+        return Path(checkpoint).expanduser().resolve()
+    root = Path(str(resources.files("dreamenv"))) / "checkpoints"
+    folder = root / name.removeprefix(BUNDLED)
+    if not folder.is_dir():
+        bundled = sorted(p.name for p in root.glob("*")) if root.is_dir() else []
+        raise CheckpointError(
+            f"this installation bundles no world model {folder.name!r}; it has {bundled}. "
+            "Install the released wheel, or pass checkpoint= with a folder you trained"
+        )
+    return folder
+
+
+def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "auto") -> Dreamer:
+    """Load a checkpoint, or return the one loaded before.
+
+    Args:
+        checkpoint: folder, or `"bundled:NAME"`.
+        device: a torch device; `"auto"` takes CUDA if there is one.
+        dtype: of matrix products; `"auto"` takes bfloat16 where the machine multiplies it fast.
+
+    Raises:
+        CheckpointError: the folder is no complete checkpoint.
+        ConfigError: no such device or dtype.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"no torch device {device!r}: {error}") from error
+    if dtype == "auto":
+        dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
+    folder = checkpoint_folder(checkpoint)
+    read_config(folder)  # says clearly what is missing
+    weights = folder / WEIGHTS
+    changed = weights.stat().st_mtime_ns if weights.exists() else 0
+    return _load(folder, device, dtype, changed)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, device: str, dtype: str, changed: int) -> Dreamer:
+    del changed  # only there so that a checkpoint written anew is read anew
+    model = load_world_model(folder, device)
+    model.compute_dtype = getattr(torch, dtype)
+    return Dreamer(model, load_spawns(folder), folder)
+
+
+def _fast_bfloat16(device: str) -> bool:
+    if torch.device(device).type != "cpu":
+        return True
+    try:
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    except AttributeError:  # private functions of torch; without them take the safe choice
+        return False
