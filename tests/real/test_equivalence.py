@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dreamenv.real.maze_policies import GoalSeekingPolicy
+from dreamenv.real.maze_simulator import MazeSimulator
 from dreamenv.real.memory_maze import MemoryMazeEnv
 
 _SEEDS = (0, 3)
@@ -54,6 +55,24 @@ def test_array_contacts_equal_the_contact_loop(recordings: dict[int, Recording])
             for key, value in ours.items():
                 np.testing.assert_array_equal(value, theirs[key])
     slow.close()
+
+
+@pytest.mark.parametrize("fast_contacts", [True, False])
+def test_touch_that_ends_between_two_frames_is_paid(fast_contacts: bool) -> None:
+    simulator = MazeSimulator(7, fast_contacts)
+    simulator.reset(0)
+    task, physics = simulator._task, simulator._env.physics
+    target = task._targets[task._current_target_ix]
+    x, y = simulator.ground_truth()["target_pos"].astype(int)
+    free = np.pad(simulator.ground_truth()["maze_layout"], 1)[1 + y :, 1 + x :]
+    way = np.array([1.0, 0, 0] if free[0, 1] else [0, 1.0, 0])  # out of the target's cell
+    task._walker.set_pose(physics, physics.data.geom_xpos[target._geom_id] * [1, 1, 0] + 0.3 * way)
+    physics.bind(task._walker._root_joints).qvel = 10 * way
+    physics.forward()
+    _, reward = simulator.step(0)
+    assert reward == 1.0
+    assert not (physics.data.ptr.contact.geom == target._geom_id).any()
+    simulator.close()
 
 
 def test_episode_equals_the_unmodified_package(recordings: dict[int, Recording]) -> None:
