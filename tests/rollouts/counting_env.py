@@ -32,7 +32,10 @@ def reward_of(step: int) -> float:
 
 
 class CountingEnv(gymnasium.Env):
-    """Ends by itself (terminated) after `length` steps, or a length drawn from the seed."""
+    """Ends by itself (terminated) after `length` steps, or a length drawn from the seed.
+
+    Returns the same buffer at every step, as some environments do.
+    """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}
 
@@ -46,6 +49,7 @@ class CountingEnv(gymnasium.Env):
     ) -> None:
         self.observation_space = Box(0, 255, (8, 8, channels), np.uint8)
         self.action_space = Box(-1.0, 2.0, (3,), np.float32) if continuous else Discrete(ACTIONS)
+        self.buffer = np.zeros((8, 8, channels), np.uint8)
         self.length, self.fatal_file, self.nan_at = length, fatal_file, nan_at
 
     def reset(
@@ -66,7 +70,8 @@ class CountingEnv(gymnasium.Env):
         return self._frame(), reward, self.count == self.end, False, {"count": self.count}
 
     def _frame(self) -> np.ndarray:
-        return frame_of(self.count, self.seed, self.observation_space.shape)
+        self.buffer[:] = frame_of(self.count, self.seed, self.observation_space.shape)
+        return self.buffer
 
 
 class FloatFrameEnv(CountingEnv):

@@ -20,7 +20,7 @@ from dreamenv.rollouts import arrays, journal, writer
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 
 SCRIPT = str(Path(__file__).with_name("endless_writer.py"))
-KILLS = 6
+KILLS = 5
 
 
 def writer_at(path):
@@ -96,7 +96,8 @@ def test_death_between_any_two_fields(tmp_path, monkeypatch, field, before):
     assert_holds(tmp_path, [episodes[0], episodes[2], episodes[1]])
 
 
-def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+@pytest.mark.parametrize("leftover", [0, 1000])
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path, leftover):
     with writer_at(tmp_path) as first:
         first.append(counting_episode(5))
     committed = set(tmp_path.rglob("*"))
@@ -107,7 +108,7 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     (tmp_path / "reward" / "c" / "1").write_bytes(b"half")
     (tmp_path / "reward" / "zarr.0123.partial").write_bytes(b"{")
     with open(tmp_path / "episodes.jsonl", "ab") as file:
-        file.write(b'{"start": 1024, "ste')
+        file.write(b'{"start": 1024, "ste' + b" " * leftover)
     assert_holds(tmp_path, [counting_episode(5)])
     with writer_at(tmp_path) as second:
         assert set(tmp_path.rglob("*")) == committed
