@@ -1,1 +1,13 @@
-"""Rollouts: recording episodes of an environment, storing them losslessly, reading windows."""
+"""Rollouts: recording episodes of an environment, storing them losslessly, reading windows.
+
+A store is a folder:
+
+    episodes.jsonl               line 0: environment, spaces; then one line per committed episode:
+                                 its first row, steps, seed, policy, return, bytes per field
+    observation/                 Zarr v3 arrays, rows concatenated over time; an episode of T steps
+    action/ reward/              begins at its `start` row and takes T+1 rows of observation and
+    terminated/ truncated/       info, T rows of the others
+    info/KEY/                    optional numeric infos
+
+Rows that no line of episodes.jsonl names hold nothing.
+"""
