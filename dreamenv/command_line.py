@@ -32,7 +32,9 @@ def parse_config(kind: type[T], description: str, arguments: list[str] | None = 
     return from_plain(kind, values)
 
 
-def _add_options(parser: argparse.ArgumentParser, kind: Any, prefix: str, source: Any = None) -> None:
+def _add_options(
+    parser: argparse.ArgumentParser, kind: Any, prefix: str, source: Any = None
+) -> None:
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         default = field.default if source is None else getattr(source, field.name)
@@ -43,10 +45,14 @@ def _add_options(parser: argparse.ArgumentParser, kind: Any, prefix: str, source
             _add_options(parser, type(default), path + ".", default)
             continue
         required = default is dataclasses.MISSING
+        if hints[field.name] is bool:
+            how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        else:
+            how = {"type": hints[field.name]}
         parser.add_argument(
             "--" + path.replace("_", "-"),
             dest=path,
-            type=hints[field.name],
+            **how,
             required=required,
             default=None if required else default,
             help=None if required else f"default: {default}",

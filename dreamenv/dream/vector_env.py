@@ -195,6 +195,11 @@ class DreamVectorEnv(VectorEnv):
             return None
         return tuple(self._observations.copy())
 
+    @property
+    def state_nbytes(self) -> int:
+        """Bytes of the model's memory, all slots together; the same at every step."""
+        return self._state.nbytes
+
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: weights are shared and freed with the process."""
 

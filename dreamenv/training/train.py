@@ -123,6 +123,9 @@ def train_dynamics(
     change = (data.latents[1:].astype(np.float32) - data.latents[:-1])[:: max(1, len(data.latents) // 20000)]
     model.dynamics.change.fill_(float(np.sqrt(np.square(change).mean())))
     clips = held_out_clips(held_out, model.config)
+    if run.compile:
+        for layer in model.dynamics.layers:
+            layer.compile()
     forcing_from = run.self_forcing_from * run.dynamics.steps
 
     def losses(batch: Batch, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -174,7 +177,8 @@ def open_loop_metrics(
     """PSNR of imagined frames at some steps, beside repeating the last real frame."""
     frames, actions = clips["frames"].to(model.device), clips["actions"].to(model.device)
     generator = torch.Generator().manual_seed(0)
-    imagined = imagine_under(model, frames, actions, CONTEXT, generator).frames
+    with torch.compiler.set_stance("force_eager"):  # not worth compiling for these shapes
+        imagined = imagine_under(model, frames, actions, CONTEXT, generator).frames
     real = to_unit(frames)
     scores = psnr(real[:, CONTEXT:] - imagined).mean(0)
     repeated = psnr(real[:, CONTEXT:] - real[:, CONTEXT - 1 : CONTEXT]).mean(0)
