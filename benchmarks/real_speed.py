@@ -2,8 +2,8 @@
 
     python benchmarks/real_speed.py
 
-Two processes, one per side, play the same 9x9 episode with the same actions in turns of some
-hundred steps, so that both meet the same load of the machine. The frames must be equal; if they
+Two processes, one per side, play the same 9x9 episode with the same actions in turns of a few
+dozen steps, so that both meet the same load of the machine. The frames must be equal; if they
 are not, nothing is written. Turns are timed by the wall clock and by the processor time that the
 process used, its rendering threads included; the second is steadier on a busy machine.
 Result: docs/results/real_speed.json.
@@ -30,6 +30,7 @@ import numpy as np
 from dreamenv.files import atomic_write_json
 
 SEED = 7
+EPISODE_STEPS = 1000
 SIDES = ("package", "dreamenv")
 PACKAGES = ("memory-maze", "dm-control", "mujoco", "gymnasium", "numpy")
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "real_speed.json"
@@ -38,11 +39,13 @@ RESULT = Path(__file__).parents[1] / "docs" / "results" / "real_speed.json"
 def main() -> int:
     """Measure both sides, write the result and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--turns", type=int, default=8, help="timed turns per side")
-    parser.add_argument("--steps", type=int, default=100, help="steps per turn")
+    parser.add_argument("--turns", type=int, default=15, help="timed turns per side")
+    parser.add_argument("--steps", type=int, default=60, help="steps per turn")
     parser.add_argument("--resets", type=int, default=5, help="timed resets per side")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
+    if (args.turns + 1) * args.steps >= EPISODE_STEPS:
+        parser.error(f"(turns + 1) * steps must stay below an episode's {EPISODE_STEPS} steps")
     actions = _actions((args.turns + 1) * args.steps)
     result = _measure(actions, args.turns, args.steps, args.resets)
     result |= {"command": " ".join(["python", *sys.argv]), "machine": _machine()}
