@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,8 @@ class Stage(Generic[B]):
     def run(self) -> None:
         """Train from wherever the last checkpoint left off; ends with the average in place."""
         self._resume()
+        if self.step < self.config.steps:
+            self._note_history()
         writer = SummaryWriter(str(Path(self.run_config.out) / "tensorboard"))
         try:
             self._loop(writer)
@@ -137,6 +141,18 @@ class Stage(Generic[B]):
         with (Path(self.run_config.out) / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({**record, **rounded}) + "\n")
 
+    def _note_history(self) -> None:
+        """Append how this stretch of the run was made: a run may be resumed with other settings."""
+        record = {
+            "stage": self.name,
+            "from_step": self.step,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
+            "commit": _commit(),
+            "config": dataclasses.asdict(self.run_config),
+        }
+        with (Path(self.run_config.out) / "history.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
     def _save(self) -> None:
         buffer = io.BytesIO()
         state = {
@@ -167,3 +183,12 @@ class Stage(Generic[B]):
                 f"{self.path} cannot be resumed ({error}); it is damaged or was made by another "
                 "configuration: train into another --out, or delete the file to start again"
             ) from error
+
+
+def _commit() -> str:
+    """The commit of the code that runs, or "unknown" outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from dreamenv.errors import ConfigError, RolloutError
+from dreamenv.errors import RolloutError
 from dreamenv.files import atomic_write_json
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
@@ -120,8 +120,8 @@ def train_dynamics(
     cache = Path(run.out) / "training" / "latents.npz"
     tag = f"tokenizer seed {run.seed} steps {run.tokenizer.steps}"
     data = LatentWindows(store, model, cache, run.window, tag)
-    change = (data.latents[1:].astype(np.float32) - data.latents[:-1])[:: max(1, len(data.latents) // 20000)]
-    model.dynamics.change.fill_(float(np.sqrt(np.square(change).mean())))
+    sample = data.batch(256, np.random.default_rng([run.seed, 3])).latents
+    model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
     clips = held_out_clips(held_out, model.config)
     if run.compile:
         for layer in model.dynamics.layers:
