@@ -74,7 +74,7 @@ class DreamVectorEnv(VectorEnv):
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
-        self.horizon = max_episode_steps or horizon
+        self.horizon = horizon if max_episode_steps is None else max_episode_steps
         if num_envs < 1 or self.horizon < 1 or (steps is not None and steps < 1):
             raise ConfigError(
                 f"num_envs, horizon and steps must be at least 1, got {num_envs}, "
@@ -83,7 +83,11 @@ class DreamVectorEnv(VectorEnv):
         if render_mode not in (None, "rgb_array"):
             raise ConfigError(f"render_mode is None or 'rgb_array', not {render_mode!r}")
         self.num_envs, self.steps, self.render_mode = num_envs, steps, render_mode
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError as error:
+            known = ", ".join(mode.value for mode in AutoresetMode)
+            raise ConfigError(f"autoreset_mode is one of {known}: {error}") from error
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.dreamer = load_dreamer(checkpoint, device, dtype)
         config = self.dreamer.model.config
@@ -131,7 +135,7 @@ class DreamVectorEnv(VectorEnv):
             seed = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise EnvironmentUsageError(f"{self.num_envs} slots need as many seeds, got {seed}")
-        for i in np.flatnonzero(mask):
+        for i in np.flatnonzero(mask).tolist():
             if seed[i] is not None or self.generators[i] is None:
                 self.generators[i] = np.random.default_rng(seed[i])
         self._begin(mask)
@@ -164,8 +168,8 @@ class DreamVectorEnv(VectorEnv):
         restart = self._ended.copy() if self.autoreset_mode == AutoresetMode.NEXT_STEP else None
         if self.autoreset_mode == AutoresetMode.DISABLED and self._ended.any():
             raise EnvironmentUsageError(
-                f"slots {np.flatnonzero(self._ended).tolist()} have ended; "
-                "reset them with options={'reset_mask': mask}"
+                f"the episode of slots {np.flatnonzero(self._ended).tolist()} has ended; call "
+                "reset(), for some of several slots with options={'reset_mask': mask}"
             )
         rewards, continues = self._imagine(actions, restart)
         self._elapsed += 1
@@ -177,7 +181,7 @@ class DreamVectorEnv(VectorEnv):
             rewards[restart], terminated[restart], truncated[restart] = 0.0, False, False
             info |= {"spawn": self._spawns.copy(), "_spawn": restart}
         ended = terminated | truncated
-        self._ended = ended
+        self._ended = ended.copy()  # _begin clears it while the infos still need `ended`
         if self.autoreset_mode == AutoresetMode.SAME_STEP and ended.any():
             final = np.full(self.num_envs, None, object)
             for i in np.flatnonzero(ended):

@@ -155,7 +155,7 @@ def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """
     if q.is_cuda:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    bias = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
+    bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     return (scores + bias).softmax(-1).to(v.dtype) @ v
 

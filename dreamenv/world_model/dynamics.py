@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class Prediction(NamedTuple):
 class ActionEmbedding(nn.Module):
     """Discrete actions look up a vector, continuous ones pass a small MLP."""
 
+    middle: Tensor
+    half_range: Tensor
+
     def __init__(self, config: ActionConfig, width: int) -> None:
         super().__init__()
         self.config = config
@@ -46,7 +49,7 @@ class ActionEmbedding(nn.Module):
             self.start = nn.Parameter(torch.zeros(width))
             low, high = torch.tensor(config.low), torch.tensor(config.high)
             self.register_buffer("middle", (low + high) / 2, persistent=False)
-            self.register_buffer("half", (high - low) / 2, persistent=False)
+            self.register_buffer("half_range", (high - low) / 2, persistent=False)
             self.mlp = nn.Sequential(
                 nn.Linear(len(config.low), width), nn.SiLU(), nn.Linear(width, width)
             )
@@ -61,7 +64,7 @@ class ActionEmbedding(nn.Module):
         if self.config.discrete:
             return self.table(torch.where(actions < 0, self.config.n, actions))
         start = actions.isnan().any(-1, keepdim=True)
-        scaled = (actions.nan_to_num() - self.middle) / self.half
+        scaled = (actions.nan_to_num() - self.middle) / self.half_range
         return torch.where(start, self.start, self.mlp(scaled.to(self.start.dtype)))
 
 
@@ -99,10 +102,11 @@ class Dynamics(nn.Module):
     def initial_state(self, slots: int) -> State:
         """Memory before the first frame."""
         like = self.position
-        layers = [layer.initial_state(slots, like.detach()) for layer in self.layers]
+        layers = cast(list[DynamicsLayer], self.layers)
+        memories = [layer.initial_state(slots, like.detach()) for layer in layers]
         latents = like.detach().new_zeros(slots, self.tokens, self.latent_channels)
         frames = torch.zeros(slots, dtype=torch.int64, device=like.device)
-        return State(layers, latents, latents.new_zeros(slots), frames)
+        return State(memories, latents, latents.new_zeros(slots), frames)
 
     def forward(
         self, state: State, write: Stream, actions: Tensor, read: Stream | None = None

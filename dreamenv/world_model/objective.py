@@ -69,7 +69,7 @@ def dynamics_loss(
     The first frame of a window is never scored: nothing before it says what it shows. The
     outcome is scored on frames that are (almost) clean, which is how the heads are used.
     """
-    shape = batch.latents.shape[:2]
+    shape = (batch.latents.shape[0], batch.latents.shape[1])
     after_first = torch.ones(shape, device=batch.latents.device)
     after_first[:, 0] = 0
     state = dynamics.initial_state(shape[0])

@@ -62,7 +62,7 @@ class Tokenizer(nn.Module):
         )
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (…, H, W, C) in [0, 1] → standardised latents (…, tokens, channels)."""
@@ -91,7 +91,7 @@ class Tokenizer(nn.Module):
         Mean absolute plus squared error: the first keeps small objects, the second the layout.
         """
         latents = self._encode(frames)
-        noise = torch.empty_like(latents).normal_(generator=generator)
+        noise = torch.randn(latents.shape, generator=generator).to(latents)  # drawn on the CPU
         grid = (frames.shape[-3] // 16, frames.shape[-2] // 16)
         error = self._decode(latents + self.config.latent_noise * noise, grid) - frames
         return error.abs().mean() + 10 * error.square().mean()
