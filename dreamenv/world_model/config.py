@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +55,8 @@ class RewardConfig:
     def __post_init__(self) -> None:
         if list(self.values) != sorted(set(self.values)) or not self.values:
             raise ConfigError(f"reward values must be ascending and distinct, got {self.values}")
+        if not all(map(math.isfinite, self.values)):
+            raise ConfigError(f"reward values must be finite, got {self.values}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,13 @@ class TokenizerConfig:
     latent_channels: int = 32
     latent_noise: float = 0.1
     """Standard deviation of noise on the latents in training: the decoder forgives small errors."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "widths", "latent_channels")
+        if any(width % min(8, width) for width in self.widths):
+            raise ConfigError(f"tokenizer.widths above 8 must be multiples of 8: {self.widths}")
+        if min(self.blocks) < 0 or self.latent_noise < 0:
+            raise ConfigError(f"tokenizer.blocks and latent_noise must not be negative: {self}")
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,23 @@ class DynamicsConfig:
     ssm_conv: int = 4
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self, *(f.name for f in dataclasses.fields(self)))
+        if not self.scan_blocks:
+            raise ConfigError("dynamics.scan_blocks must name a block for at least one layer")
+        if self.width % self.attention_head_dim or self.attention_head_dim % 2:
+            raise ConfigError(
+                "dynamics.width must be a multiple of dynamics.attention_head_dim, which must be "
+                f"even: {self.width}, {self.attention_head_dim}"
+            )
+        if self.width * self.ssm_expand % self.ssm_head_dim:
+            raise ConfigError(
+                "dynamics.ssm_expand · width must be a multiple of dynamics.ssm_head_dim: "
+                f"{self.ssm_expand} · {self.width}, {self.ssm_head_dim}"
+            )
+        if self.condition_width % 2:
+            raise ConfigError(f"dynamics.condition_width must be even: {self.condition_width}")
 
 
 @dataclass(frozen=True)
@@ -113,6 +138,7 @@ class WorldModelConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:
+        _require_positive(self, "frame_size", "frame_channels")
         if any(side % 16 for side in self.frame_size):
             raise ConfigError(f"frame sides must be multiples of 16, got {self.frame_size}")
         rows, columns = self.grid
@@ -121,10 +147,6 @@ class WorldModelConfig:
                 raise ConfigError(
                     f"scan block {(height, width)} does not tile the {rows}×{columns} token grid"
                 )
-        if self.dynamics.width % self.dynamics.attention_head_dim:
-            raise ConfigError("dynamics.width must be a multiple of dynamics.attention_head_dim")
-        if self.dynamics.width * self.dynamics.ssm_expand % self.dynamics.ssm_head_dim:
-            raise ConfigError("ssm_expand · width must be a multiple of dynamics.ssm_head_dim")
         if self.sampler.steps < 1 or not 0 <= self.sampler.context_noise < 1:
             raise ConfigError(f"need steps ≥ 1 and 0 ≤ context_noise < 1, got {self.sampler}")
 
@@ -149,13 +171,28 @@ class WorldModelConfig:
         return from_plain(WorldModelConfig, data)
 
 
+def _require_positive(config: Any, *names: str) -> None:
+    """Refuse a field, or an entry of one, that is less than 1."""
+    for name in names:
+        value = getattr(config, name)
+        entries = value if isinstance(value, tuple) else (value,)
+        for entry in entries:
+            if min(entry if isinstance(entry, tuple) else (entry,)) < 1:
+                kind = type(config).__name__
+                raise ConfigError(f"{kind}.{name} must be at least 1 everywhere, got {value}")
+
+
 def from_plain(kind: type[T], data: dict[str, Any]) -> T:
     """Build the dataclass `kind` from nested plain data, refusing keys it does not have."""
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise ConfigError(f"{kind.__name__} has no field {unknown[0]!r}; it has {sorted(hints)}")
-    return kind(**{name: _convert(hints[name], value) for name, value in data.items()})
+    values = {name: _convert(hints[name], value) for name, value in data.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f"{kind.__name__} is incomplete: {error}") from error
 
 
 def _convert(hint: Any, value: Any) -> Any:
@@ -163,11 +200,14 @@ def _convert(hint: Any, value: Any) -> Any:
         return from_plain(typing.cast(type, hint), value)
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
-        hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
-        return tuple(_convert(h, v) for h, v in zip(hints, value, strict=True))
-    if isinstance(hint, types.UnionType) or dataclasses.is_dataclass(hint):
-        raise ConfigError(f"expected {hint}, got {value!r}")
-    return value
+        hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        if len(hints) == len(value):
+            return tuple(_convert(h, v) for h, v in zip(hints, value, strict=True))
+    elif isinstance(hint, type) and not dataclasses.is_dataclass(hint):
+        fits = isinstance(value, (int, float) if hint is float else hint)
+        if fits and (hint is bool or not isinstance(value, bool)):
+            return value
+    raise ConfigError(f"expected {getattr(hint, '__name__', hint)}, got {value!r}")
 
 
 PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {

@@ -33,7 +33,7 @@ class WorldModel(nn.Module):
         )
         self.head = OutcomeHead(config.dynamics.width, config.rewards)
         self.compute_dtype = torch.float32
-        """bfloat16 runs matrix products in half the time; memory and noise stay in float32."""
+        """bfloat16 runs matrix products in half the time; SSM state and noise stay in float32."""
 
     @property
     def device(self) -> torch.device:
@@ -42,7 +42,13 @@ class WorldModel(nn.Module):
 
     def initial_state(self, slots: int) -> State:
         """The memory of `slots` dreams before their first frame."""
-        return self.dynamics.initial_state(slots)
+        state = self.dynamics.initial_state(slots)
+        if self.compute_dtype != torch.float32:  # as the layers will leave them, so bytes stay
+            for layer in state.layers:
+                layer.conv, layer.keys, layer.values = (
+                    x.to(self.compute_dtype) for x in (layer.conv, layer.keys, layer.values)
+                )
+        return state
 
     @torch.no_grad()
     def observe(self, state: State, frames: Tensor, actions: Tensor) -> tuple[State, Outcome]:
@@ -52,9 +58,9 @@ class WorldModel(nn.Module):
             The memory after the last frame, and the outcome of arriving at each frame, (b, t).
 
         Raises:
-            ConfigError: a shape or dtype does not fit the model.
+            ConfigError: a shape, dtype or action does not fit the model, or a frame holds NaN.
         """
-        self._check(frames, actions)
+        self._check(state, frames, actions)
         with self.autocast():
             latents = self._encode(frames)
             return self.observe_latents(state, latents, actions)
@@ -114,22 +120,35 @@ class WorldModel(nn.Module):
         return slots, 2, self.dynamics.tokens, self.dynamics.latent_channels
 
     def _encode(self, frames: Tensor) -> Tensor:
-        if frames.dtype == torch.uint8:
-            frames = to_unit(frames, self.dynamics.position.dtype)
-        return self.tokenizer.encode(frames)
+        dtype = self.dynamics.position.dtype
+        return self.tokenizer.encode(
+            to_unit(frames, dtype) if frames.dtype == torch.uint8 else frames.to(dtype)
+        )
 
     def autocast(self) -> torch.autocast:
         """The precision of `compute_dtype` for matrix products, as a context manager."""
         half = self.compute_dtype != torch.float32
         return torch.autocast(self.device.type, self.compute_dtype, enabled=half)
 
-    def _check(self, frames: Tensor, actions: Tensor) -> None:
-        shape = (*self.config.frame_size, self.config.frame_channels)
-        if frames.ndim != 5 or frames.shape[2:] != shape:
-            raise ConfigError(f"frames must be (b, t, {shape}), got {tuple(frames.shape)}")
-        dims = () if self.config.actions.discrete else (len(self.config.actions.low),)
-        if actions.shape != (*frames.shape[:2], *dims):
+    def _check(self, state: State, frames: Tensor, actions: Tensor) -> None:
+        known, shape = self.config.actions, (*self.config.frame_size, self.config.frame_channels)
+        if frames.ndim != 5 or frames.shape[2:] != shape or not frames.shape[1]:
+            wanted = ", ".join(map(str, shape))
+            raise ConfigError(f"frames must be (b, t ≥ 1, {wanted}), got {tuple(frames.shape)}")
+        if len(frames) != state.slots:
+            raise ConfigError(f"the memory has {state.slots} slots, the frames {len(frames)}")
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise ConfigError(f"frames must be uint8, or floats in [0, 1], not {frames.dtype}")
+        if frames.is_floating_point() and not frames.isfinite().all():
+            raise ConfigError("a frame holds NaN or infinity; frames are floats in [0, 1]")
+        wanted_shape = (*frames.shape[:2], *(() if known.discrete else (len(known.low),)))
+        if actions.shape != wanted_shape or known.discrete == actions.is_floating_point():
             raise ConfigError(
-                f"{frames.shape[0]}×{frames.shape[1]} frames need as many actions, "
-                f"got {tuple(actions.shape)}"
+                f"these frames need {'integer' if known.discrete else 'float'} actions of shape "
+                f"{wanted_shape}, got {actions.dtype} {tuple(actions.shape)}"
+            )
+        if known.discrete and not ((actions >= -1) & (actions < known.n)).all():
+            raise ConfigError(
+                f"actions must be in 0 … {known.n - 1}, or −1 where none led to the frame; "
+                f"got {int(actions.min())} … {int(actions.max())}"
             )
