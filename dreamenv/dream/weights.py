@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
+from dreamenv.dream.allocator import keep_freed_memory
 from dreamenv.dream.spawns import Spawns, load_spawns
 from dreamenv.errors import CheckpointError, ConfigError
 from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config
+from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 
 BUNDLED = "bundled:"
@@ -56,12 +59,7 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"no torch device {device!r}: {error}") from error
+    device = str(pick_device(device))
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
     folder = checkpoint_folder(checkpoint)
@@ -74,8 +72,13 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
 @lru_cache(maxsize=4)
 def _load(folder: Path, device: str, dtype: str, changed: int) -> Dreamer:
     del changed  # only there so that a checkpoint written anew is read anew
+    if torch.device(device).type == "cpu":
+        keep_freed_memory()
     model = load_world_model(folder, device)
     model.compute_dtype = getattr(torch, dtype)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(model.compute_dtype)  # once, where autocast would do it at every step
     return Dreamer(model, load_spawns(folder), folder)
 
 

@@ -109,7 +109,12 @@ class Dynamics(nn.Module):
         return State(memories, latents, latents.new_zeros(slots), frames)
 
     def forward(
-        self, state: State, write: Stream, actions: Tensor, read: Stream | None = None
+        self,
+        state: State,
+        write: Stream,
+        actions: Tensor,
+        read: Stream | None = None,
+        keep: bool = True,
     ) -> tuple[State, Prediction, Prediction | None]:
         """Predict every frame of one or two streams.
 
@@ -119,6 +124,7 @@ class Dynamics(nn.Module):
             actions: the action that led to each frame, shared by both streams.
             read: other views of the same frames; each sees the written frames strictly before
                 it, as when a new frame is imagined.
+            keep: False only looks: the memory is returned as it was, and computing it is saved.
 
         Returns:
             The memory after the last written frame, and the prediction of each stream.
@@ -135,11 +141,13 @@ class Dynamics(nn.Module):
         c: Streams = (conditions[0], conditions[1] if read is not None else None)
         layers = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, new = layer(x, c, layer_state, state.frames)
+            x, new = layer(x, c, layer_state, state.frames, keep)
             layers.append(new)
+        written = self._predict(x[0], write, previous)
+        if not keep:
+            return state, written, None
         frames = state.frames + write.noisy.shape[1]
         new_state = State(layers, write.noisy[:, -1], write.level[:, -1], frames)
-        written = self._predict(x[0], write, previous)
         if read is None or x[1] is None:
             return new_state, written, None
         return new_state, written, self._predict(x[1], read, previous)

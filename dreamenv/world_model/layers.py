@@ -58,9 +58,16 @@ class BlockScan(nn.Module):
         return ssm, like.new_zeros(slots, self.blocks, tail, self.channels)
 
     def forward(
-        self, write: Tensor, state: tuple[Tensor, Tensor], read: Tensor | None = None
+        self,
+        write: Tensor,
+        state: tuple[Tensor, Tensor],
+        read: Tensor | None = None,
+        keep: bool = True,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
-        """Scan (b, t, n, d) tokens; returns both outputs and the state after the last frame."""
+        """Scan (b, t, n, d) tokens; returns both outputs and the state after the last frame.
+
+        With `keep` False the returned state means nothing and costs nothing.
+        """
         slots = write.shape[0]
         frame_tokens = self.block[0] * self.block[1]
         ssm, tail = (x.flatten(0, 1) for x in state)
@@ -74,7 +81,7 @@ class BlockScan(nn.Module):
             read_mixed = self._convolve_frames(read_mixed, padded, tail.shape[1], frame_tokens)
             read_inputs = self._scan_inputs(read_mixed, read_dt)
         a = -self.log_a.exp()
-        y, y_read, ssm = ssd_scan(inputs, a, ssm, frame_tokens, self.chunk, read_inputs)
+        y, y_read, ssm = ssd_scan(inputs, a, ssm, frame_tokens, self.chunk, read_inputs, keep)
         new_state = (ssm.unflatten(0, (slots, -1)), new_tail.unflatten(0, (slots, -1)))
         out = self._finish(y, inputs, gate, slots)
         if read_inputs is None or y_read is None:
@@ -166,8 +173,12 @@ class DynamicsLayer(nn.Module):
         conditions: Streams,
         state: LayerState,
         seen: Tensor,
+        keep: bool = True,
     ) -> tuple[Streams, LayerState]:
-        """Map both streams (b, t, n, d) under their conditions (b, t, condition width)."""
+        """Map both streams (b, t, n, d) under their conditions (b, t, condition width).
+
+        With `keep` False the returned state is the given one.
+        """
         streams = [x for x in tokens if x is not None]
         modulations = [
             self.modulation(c).unsqueeze(2).chunk(9, -1) for c in conditions if c is not None
@@ -185,7 +196,9 @@ class DynamicsLayer(nn.Module):
         new = LayerState(state.ssm, state.conv, state.keys, state.values)
 
         def scan(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
-            out, out_read, (new.ssm, new.conv) = self.scan(write, (state.ssm, state.conv), read)
+            out, out_read, (new.ssm, new.conv) = self.scan(
+                write, (state.ssm, state.conv), read, keep
+            )
             return [out] if out_read is None else [out, out_read]
 
         def attend(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
@@ -197,4 +210,4 @@ class DynamicsLayer(nn.Module):
         residual(0, scan)
         residual(1, attend)
         residual(2, lambda *inputs: [self.mlp(x) for x in inputs])
-        return (streams[0], streams[1] if len(streams) > 1 else None), new
+        return (streams[0], streams[1] if len(streams) > 1 else None), new if keep else state

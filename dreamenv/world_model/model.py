@@ -99,7 +99,8 @@ class WorldModel(nn.Module):
             level = latents.new_zeros(latents.shape[:2])
             for before, after in sampling_levels(steps or sampler.steps):
                 # The frame in the making sees the memory; the memory does not see it.
-                _, prediction, _ = self.dynamics(state, Stream(latents, level + before), actions)
+                view = Stream(latents, level + before)
+                _, prediction, _ = self.dynamics(state, view, actions, keep=False)
                 pull = (after - before) / (1 - before)
                 latents = latents + pull * (prediction.latents - latents)
             level = level + 1 - sampler.context_noise

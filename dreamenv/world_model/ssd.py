@@ -50,6 +50,7 @@ def ssd_scan(
     frame_tokens: int,
     chunk: int,
     read: ScanInputs | None = None,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Run the scan over whole frames.
 
@@ -60,6 +61,7 @@ def ssd_scan(
         frame_tokens: tokens per frame within one sequence.
         chunk: tokens per chunk; rounded up to whole frames.
         read: the stream that only reads, same shapes as `write`.
+        keep: False leaves the returned state as it was given, and saves computing it.
 
     Returns:
         y of the writing stream (g, l, h, p), y of the reading stream or None, and the state
@@ -69,7 +71,7 @@ def ssd_scan(
     size = min(-(-chunk // frame_tokens) * frame_tokens, length)
     w = write.chunked(size)
     decay = (w.dt * a).cumsum(2)  # log decay from the chunk's start to after token i, (g, z, l, h)
-    before, state = _chunk_states(w, decay, state)
+    before, state = _chunk_states(w, decay, state, keep)
 
     later = torch.ones(size, size, dtype=torch.bool, device=a.device).tril()
     y = _mix(w.c, w, _decay_matrix(decay, decay, later))
@@ -112,18 +114,29 @@ def _mix(c: Tensor, source: ScanInputs, decay: Tensor) -> Tensor:
 def _from_state(c: Tensor, decay: Tensor, before: Tensor) -> Tensor:
     """exp(decay_i) S c_i with the state S before the chunk: (g, z, i, h, p)."""
     heads, p = before.shape[2:4]
-    read = c @ before.flatten(2, 3).transpose(-1, -2).to(c.dtype)
-    return read.unflatten(-1, (heads, p)) * decay.exp().unsqueeze(-1)
+    # In the state's own precision: converting a large state costs more than the product.
+    with torch.autocast(c.device.type, enabled=False):
+        read = c.to(before.dtype) @ before.flatten(2, 3).transpose(-1, -2)
+    return (read.unflatten(-1, (heads, p)) * decay.exp().unsqueeze(-1)).to(c.dtype)
 
 
-def _chunk_states(w: ScanInputs, decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def _chunk_states(
+    w: ScanInputs, decay: Tensor, state: Tensor, keep: bool
+) -> tuple[Tensor, Tensor]:
     """The state before each chunk (g, z, h, p, n), and after the last one (g, h, p, n)."""
+    chunks = w.x.shape[1]
+    if chunks == 1 and not keep:
+        return state.unsqueeze(1), state
     end = decay[:, :, -1:]
     weighted = w.x * (end - decay).exp().unsqueeze(-1).to(w.x.dtype)
-    added = weighted.permute(0, 1, 3, 4, 2) @ w.b.unsqueeze(2).to(weighted.dtype)
+    # A single chunk is a step of a dream, where the state outweighs the tokens: no conversion.
+    dtype = state.dtype if chunks == 1 else weighted.dtype
+    with torch.autocast(state.device.type, enabled=False):
+        added = weighted.to(dtype).permute(0, 1, 3, 4, 2) @ w.b.unsqueeze(2).to(dtype)
     kept = end.squeeze(2).exp()[..., None, None]
-    before = []
-    for z in range(added.shape[1]):
-        before.append(state)
-        state = kept[:, z] * state + added[:, z]
-    return torch.stack(before, 1), state
+    before, current = [], state
+    for z in range(chunks):
+        before.append(current)
+        current = torch.addcmul(added[:, z].to(state.dtype), kept[:, z], current)
+    joined = torch.stack(before, 1) if chunks > 1 else state.unsqueeze(1)
+    return joined, current if keep else state
