@@ -47,7 +47,10 @@ def draw_spawns(
     rng = np.random.default_rng(seed)
     usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= length]
     if not usable:
-        raise RolloutError(f"no episode of {store.path} has {length} frames for a spawn")
+        raise RolloutError(
+            f"no episode of {store.path} has {length} frames for a spawn; "
+            "collect longer episodes or store shorter spawns"
+        )
     windows = Windows(store, length, usable)
     frames, actions, sources = [], [], []
     for i in range(count):
@@ -70,10 +73,28 @@ def without_first_action(actions: np.ndarray) -> np.ndarray:
     return actions
 
 
-def save_spawns(folder: str | Path, store: str | Path, count: int, length: int) -> None:
-    """Draw spawns from a rollout store and write them into a checkpoint folder."""
-    config, _ = read_config(folder)
-    spawns = draw_spawns(RolloutStore(store), count, length, config.frame_size)
+def save_spawns(folder: str | Path, rollouts: str | Path, count: int, length: int) -> None:
+    """Draw spawns from a rollout store and write them into a checkpoint folder.
+
+    Raises:
+        RolloutError: the store is of another environment or action space than the model, or
+            none of its episodes is long enough.
+    """
+    config, provenance = read_config(folder)
+    store = RolloutStore(rollouts)
+    if provenance.get("env_id", store.env_id) != store.env_id:
+        raise RolloutError(
+            f"{rollouts} holds {store.env_id}, but the world model in {folder} learned "
+            f"{provenance['env_id']}; give it rollouts of that"
+        )
+    n = int(getattr(store.action_space, "n", 0))
+    dims = 0 if n else int(np.prod(store.action_space.shape or ()))
+    if (n, dims) != (config.actions.n, len(config.actions.low)):
+        raise RolloutError(
+            f"{rollouts} has the action space {store.action_space}, but the world model in "
+            f"{folder} was made for {config.actions}; give it rollouts of its own environment"
+        )
+    spawns = draw_spawns(store, count, length, config.frame_size)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -88,7 +109,7 @@ def load_spawns(folder: str | Path) -> Spawns:
     """Read the spawns of a checkpoint folder.
 
     Raises:
-        CheckpointError: they are missing or damaged.
+        CheckpointError: they are missing, damaged, or do not fit the model beside them.
     """
     path = Path(folder) / SPAWNS
     if not path.is_file():
@@ -99,6 +120,17 @@ def load_spawns(folder: str | Path) -> Spawns:
     try:
         with np.load(path, allow_pickle=False) as stored:
             sources = json.loads(str(stored["sources"]))
-            return Spawns(stored["frames"], stored["actions"], sources)
+            spawns = Spawns(stored["frames"], stored["actions"], sources)
     except Exception as error:  # a damaged zip raises whatever it meets first
         raise CheckpointError(f"{path} is damaged ({error}); copy the checkpoint again") from error
+    config, _ = read_config(folder)
+    frame = (*config.frame_size, config.frame_channels)
+    dims = () if config.actions.discrete else (len(config.actions.low),)
+    shapes = spawns.frames.shape[2:], spawns.actions.shape[2:]
+    too_large = config.actions.discrete and spawns.actions.max(initial=0) >= config.actions.n
+    if shapes != (frame, dims) or too_large or spawns.frames.dtype != np.uint8 or not len(spawns):
+        raise CheckpointError(
+            f"{path} does not fit the world model beside it: frames {spawns.frames.shape}, "
+            f"actions {spawns.actions.shape}; write it anew with dreamenv.dream.spawns.save_spawns"
+        )
+    return spawns

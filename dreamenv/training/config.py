@@ -24,6 +24,14 @@ class StageConfig:
     ema: float = 0.999
     """Decay of the average of the weights, which is what gets saved and used."""
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0:
+            raise ConfigError(f"a stage needs steps, batch ≥ 1 and learning_rate > 0: {self}")
+        if not 0 <= self.decay <= 1 or not 0 <= self.ema < 1 or self.weight_decay < 0:
+            raise ConfigError(
+                f"a stage needs 0 ≤ decay ≤ 1, 0 ≤ ema < 1 and weight_decay ≥ 0: {self}"
+            )
+
     def rate(self, step: int) -> float:
         """Learning rate of update `step`, counted from 0."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
@@ -73,3 +81,6 @@ class TrainConfig:
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
         if self.window < 2:
             raise ConfigError(f"a window needs at least 2 frames, not {self.window}")
+        for name in ("log_every", "evaluate_every", "checkpoint_every", "spawns", "spawn_frames"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")

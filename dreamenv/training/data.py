@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -27,11 +28,11 @@ def sample_frames(
 ) -> np.ndarray:
     """`count` frames (count, H, W, C) uint8 from short stretches of random episodes.
 
-    Eight frames come from each stretch, eight steps apart: one decoded chunk serves them all.
+    Up to eight frames come from each stretch of 64: the same decoded chunks serve them all.
     """
-    frames = []
+    frames: list[np.ndarray] = []
     lengths = np.asarray(store.lengths)
-    for _ in range(-(-count // 8)):
+    while sum(map(len, frames)) < count:
         episode = rng.choice(len(lengths), p=lengths / lengths.sum())
         start = rng.integers(0, max(1, lengths[episode] - 64))
         stop = min(start + 63, lengths[episode])
@@ -43,13 +44,11 @@ def sample_frames(
 class LatentWindows:
     """A rollout store as latents and signals in memory, cut into windows of model time.
 
-    Frames are encoded once and kept in the file `cache`, which is remade when the store grew or
-    `tag`, which names the tokenizer, changed.
+    Frames are encoded once and kept in the file `cache`, which is remade when it is of other
+    episodes or of another tokenizer, or is damaged.
     """
 
-    def __init__(
-        self, store: RolloutStore, model: WorldModel, cache: Path, window: int, tag: str
-    ) -> None:
+    def __init__(self, store: RolloutStore, model: WorldModel, cache: Path, window: int) -> None:
         self.window = window
         lengths = np.asarray(store.lengths) + 1  # frames, not steps
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -64,7 +63,7 @@ class LatentWindows:
                 "collect longer episodes or train with a shorter window"
             )
         self.starts = np.concatenate(starts)
-        tag = f"{tag}, {store.num_episodes} episodes, {offsets[-1]} frames"
+        tag = _fingerprint(store, model)
         arrays = _read_cache(cache, tag)
         if arrays is None:
             arrays = _encode(store, model)
@@ -106,18 +105,34 @@ def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
+def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
+    """Equal for equal episodes under an equal tokenizer."""
+    digest = hashlib.sha256(store.env_id.encode())
+    for array in (store.lengths, store.seeds, store.returns):
+        digest.update(array.tobytes())
+    for tensor in model.tokenizer.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _read_cache(cache: Path, tag: str) -> dict[str, np.ndarray] | None:
     if not cache.exists():
         return None
-    with np.load(cache) as stored:
-        return dict(stored) if str(stored["tag"]) == tag else None
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            return dict(stored) if str(stored["tag"]) == tag else None
+    except Exception:  # a damaged zip raises whatever it meets first; the cache can be remade
+        return None
 
 
 def _write_cache(cache: Path, tag: str, arrays: dict[str, np.ndarray]) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_suffix(".tmp.npz")
-    np.savez(temporary, tag=np.array(tag), **arrays)  # type: ignore[arg-type]
-    temporary.replace(cache)
+    try:
+        np.savez(temporary, tag=np.array(tag), **arrays)  # type: ignore[arg-type]
+        temporary.replace(cache)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, ahead: int = 4) -> Iterator[T]:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from dreamenv.errors import CheckpointError, DreamEnvError
 from dreamenv.files import atomic_write_bytes
+from dreamenv.interruption import stop_requested
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.data import prefetch
 from dreamenv.training.optimizer import Average, Optimizer
@@ -65,18 +67,25 @@ class Stage(Generic[B]):
         self.step, self.seconds = 0, 0.0
 
     def run(self) -> None:
-        """Train from wherever the last checkpoint left off; ends with the average in place."""
+        """Train from wherever the last checkpoint left off; ends with the average in place.
+
+        Raises:
+            KeyboardInterrupt: SIGINT or SIGTERM came. The update in progress was finished and
+                everything saved, so that the same run goes on as if nothing had happened.
+            CheckpointError: the saved state cannot be resumed.
+        """
         self._resume()
         if self.step < self.config.steps:
             self._note_history()
         writer = SummaryWriter(str(Path(self.run_config.out) / "tensorboard"))
         try:
-            self._loop(writer)
+            with stop_requested() as stop:
+                self._loop(writer, stop)
         finally:
             writer.close()
         self.average.swap(self.modules)
 
-    def _loop(self, writer: SummaryWriter) -> None:
+    def _loop(self, writer: SummaryWriter, stop: threading.Event) -> None:
         config = self.run_config
         bar = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="update")
         batches = prefetch(self.make_batch, self.step, self.config.steps)
@@ -106,11 +115,10 @@ class Stage(Generic[B]):
                 last = self.step == self.config.steps
                 if self.evaluate and (last or self.step % config.evaluate_every == 0):
                     self._evaluate(writer)
-                if last or self.step % config.checkpoint_every == 0:
+                if last or stop.is_set() or self.step % config.checkpoint_every == 0:
                     self._save()
-        except KeyboardInterrupt:
-            self._save()
-            raise
+                if stop.is_set():
+                    raise KeyboardInterrupt
         finally:
             batches.close()  # type: ignore[attr-defined]
             bar.close()
@@ -173,7 +181,7 @@ class Stage(Generic[B]):
         if not self.path.exists():
             return
         try:
-            state = torch.load(self.path, weights_only=True)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
             self.modules.load_state_dict(state["modules"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from dreamenv.errors import RolloutError
+from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.files import atomic_write_json
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
@@ -20,6 +21,7 @@ from dreamenv.training.data import LatentWindows, sample_frames
 from dreamenv.training.stage import Stage
 from dreamenv.world_model.checkpoint import save_world_model
 from dreamenv.world_model.config import ActionConfig, RewardConfig, WorldModelConfig, preset
+from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import Batch
 from dreamenv.world_model.open_loop import imagine_under, psnr
@@ -35,27 +37,61 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
         RolloutError: the stores are absent, of different environments, or too short.
-        ConfigError: the run folder was begun with another configuration.
+        ConfigError: the run folder was begun with another environment, preset or seed.
+        CheckpointError: what stands in the run folder is damaged.
+        DreamEnvError: the disk is full or cannot be written.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
-    if (store.env_id, store.action_space) != (held_out.env_id, held_out.action_space):
-        raise RolloutError(
-            f"{config.data} holds {store.env_id}, {config.held_out} holds {held_out.env_id}: "
-            "both stores must be of one environment"
-        )
+    _require_usable(config, store, held_out)
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(out / "train_config.json", dataclasses.asdict(config))
-    torch.manual_seed(config.seed)
-    model = WorldModel(model_config(config.preset, store))
-    device = "cuda" if config.device == "auto" and torch.cuda.is_available() else config.device
-    model.to("cpu" if device == "auto" else device)
-    model.compute_dtype = getattr(torch, config.dtype)
-    train_tokenizer(model, config, store, held_out)
-    train_dynamics(model, config, store, held_out)
+    try:
+        _enter_run_folder(out, config, store)
+        torch.manual_seed(config.seed)
+        model = WorldModel(model_config(config.preset, store)).to(device)
+        model.compute_dtype = getattr(torch, config.dtype)
+        train_tokenizer(model, config, store, held_out)
+        train_dynamics(model, config, store, held_out)
+    except OSError as error:
+        raise DreamEnvError(
+            f"training stopped: {error}. What was saved in {out} is whole: make room or give "
+            "write permission, then run the same command again to continue"
+        ) from error
     return out
+
+
+def _require_usable(config: TrainConfig, store: RolloutStore, held_out: RolloutStore) -> None:
+    for what in ("env_id", "observation_space", "action_space"):
+        one, other = getattr(store, what), getattr(held_out, what)
+        if one != other:
+            raise RolloutError(
+                f"both stores must be of one environment, but the {what} of {config.data} is "
+                f"{one} and that of {config.held_out} is {other}"
+            )
+    # Found out now rather than after hours of training.
+    Windows(store, config.window)
+    Windows(held_out, max(CONTEXT + HORIZON, config.spawn_frames))
+
+
+def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> None:
+    """Note what the run was told; a run that stands there must be of the same model."""
+    path = out / "train_config.json"
+    now = {"env_id": store.env_id, **dataclasses.asdict(config)}
+    try:
+        before = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}); delete it if the rest of {out} is yours"
+        ) from error
+    for name in ("env_id", "preset", "seed"):
+        if before.get(name, now[name]) != now[name]:
+            raise ConfigError(
+                f"{out} was begun with {name} {before[name]!r}, not {now[name]!r}; repeat that to "
+                "continue it, or train into another --out"
+            )
+    atomic_write_json(path, now)
 
 
 def model_config(preset_name: str, store: RolloutStore) -> WorldModelConfig:
@@ -118,8 +154,7 @@ def train_dynamics(
 ) -> None:
     """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes."""
     cache = Path(run.out) / "training" / "latents.npz"
-    tag = f"tokenizer seed {run.seed} steps {run.tokenizer.steps}"
-    data = LatentWindows(store, model, cache, run.window, tag)
+    data = LatentWindows(store, model, cache, run.window)
     sample = data.batch(256, np.random.default_rng([run.seed, 3])).latents
     model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
     clips = held_out_clips(held_out, model.config)
@@ -166,6 +201,8 @@ def held_out_clips(store: RolloutStore, config: WorldModelConfig) -> dict[str, T
     """Fixed clips of context and horizon from episodes the model never trains on."""
     window = Windows(store, CONTEXT + HORIZON).sample(np.random.default_rng(0), CLIPS)
     actions = torch.from_numpy(window["action"])
+    if actions.is_floating_point():
+        actions = actions.reshape(*actions.shape[:2], -1)
     actions[:, 0] = torch.nan if actions.is_floating_point() else -1
     frames = torch.from_numpy(fit_frames(window["frames"], config.frame_size))
     return {"frames": frames, "actions": actions}

@@ -55,6 +55,11 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ConfigError(f"unknown scheme {self.scheme!r}; there are {', '.join(SCHEMES)}")
+        for name in ("clean_prefix", "context_noise", "self_forcing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
+        if min(self.reward_weight, self.continuation_weight) < 0:
+            raise ConfigError(f"the weights of losses must not be negative: {self}")
 
 
 def dynamics_loss(
