@@ -19,13 +19,16 @@ from dreamenv.training.train import train
 
 def main() -> int:
     """Parse, train, and store the starting points of episodes beside the weights."""
-    config = parse_config(TrainConfig, __doc__ or "")
     try:
+        config = parse_config(TrainConfig, __doc__ or "")
         folder = train(config)
         save_spawns(folder, config.held_out, config.spawns, config.spawn_frames)
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped and saved; run the same command again to continue", file=sys.stderr)
+        return 130
     print(f"the world model is in {folder}; dream it with DreamEnv(checkpoint={str(folder)!r})")
     return 0
 

@@ -1,0 +1,94 @@
+"""Turn a training run into the checkpoint that ships with the package.
+
+    python scripts/bundle_checkpoint.py runs/maze dreamenv/checkpoints/memory_maze_9x9 --steps 2
+
+Weights are stored in bfloat16, the precision in which the dream multiplies them. The card is
+written from the run's own records and from the stored results of `benchmarks/open_loop.py`,
+which therefore runs after a first bundling, and then this script again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamenv.dream.spawns import SPAWNS
+from dreamenv.files import atomic_write_bytes
+from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model
+from dreamenv.world_model.config import SamplerConfig
+
+
+def card(
+    run: Path, provenance: dict[str, Any], parameters: int, results: Path, steps: int
+) -> Iterator[str]:
+    """The lines of `card.md`."""
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    yield f"# World model of {provenance['env_id']}\n"
+    yield (
+        f"{parameters / 1e6:.1f} million parameters, trained by `train_world_model.py` on "
+        f"{provenance['environment_steps']:,} steps in {provenance['episodes']} episodes, each "
+        "in a maze of its own, collected by `python -m dreamenv collect`. MIT license, like the "
+        "code.\n"
+    )
+    yield "## Training\n"
+    yield "| stage | updates | window | batch | learning rate | scheme | self-forcing | commit |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for i, part in enumerate(history):
+        config, stage = part["config"], part["config"][part["stage"]]
+        later = [p["from_step"] for p in history[i + 1 :] if p["stage"] == part["stage"]]
+        last = [m["step"] for m in metrics if m["stage"] == part["stage"]][-1]
+        tokenizer = part["stage"] == "tokenizer"
+        share = config["objective"]["self_forcing"]
+        yield (
+            f"| {part['stage']} | {part['from_step']}–{later[0] if later else last} | "
+            f"{1 if tokenizer else config['window']} | {stage['batch']} | "
+            f"{stage['learning_rate']} | {'' if tokenizer else config['objective']['scheme']} | "
+            f"{'' if tokenizer else share} | {part['commit']} |"
+        )
+    seconds = {m["stage"]: m["seconds"] for m in metrics}
+    yield "\nTime spent: " + ", ".join(
+        f"{stage} {value / 3600:.2f} h" for stage, value in seconds.items()
+    ) + " (two shared CPU cores). Seeds: 0 throughout; held-out mazes are of other seeds.\n"
+    yield "## Measured\n"
+    if not results.is_file():
+        yield "Nothing yet.\n"
+        return
+    yield f"From `{results}`; `benchmarks/open_loop.py` makes it again.\n"
+    yield from measured(json.loads(results.read_text()), steps)
+
+
+def measured(result: dict[str, Any], steps: int) -> Iterator[str]:
+    """The table of open-loop quality on held-out mazes, and the reward head's scores."""
+    raise NotImplementedError(steps, result)
+
+
+def main() -> None:
+    """Read the run, write the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, required=True, help="denoising passes per frame")
+    parser.add_argument("--context-noise", type=float, default=0.0)
+    parser.add_argument("--results", type=Path, default=Path("docs/results/open_loop.json"))
+    args = parser.parse_args()
+    model = load_world_model(args.run)
+    sampler = SamplerConfig(args.steps, args.context_noise)
+    model.config = dataclasses.replace(model.config, sampler=sampler)
+    _, provenance = read_config(args.run)
+    parameters = sum(p.numel() for p in model.parameters())
+    lines = card(args.run, provenance, parameters, args.results, args.steps)
+    save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)
+    atomic_write_bytes(args.out / SPAWNS, (args.run / SPAWNS).read_bytes())
+    size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6
+    print(f"{args.out}: {size:.1f} MB, of which {WEIGHTS} and {SPAWNS}")
+
+
+if __name__ == "__main__":
+    main()
