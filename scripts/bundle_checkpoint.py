@@ -25,7 +25,7 @@ from dreamenv.world_model.config import SamplerConfig
 
 
 def card(
-    run: Path, provenance: dict[str, Any], parameters: int, results: Path, steps: int
+    run: Path, provenance: dict[str, Any], parameters: int, results: Path
 ) -> Iterator[str]:
     """The lines of `card.md`."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
@@ -61,12 +61,27 @@ def card(
         yield "Nothing yet.\n"
         return
     yield f"From `{results}`; `benchmarks/open_loop.py` makes it again.\n"
-    yield from measured(json.loads(results.read_text()), steps)
+    yield from measured(json.loads(results.read_text()))
 
 
-def measured(result: dict[str, Any], steps: int) -> Iterator[str]:
+def measured(result: dict[str, Any]) -> Iterator[str]:
     """The table of open-loop quality on held-out mazes, and the reward head's scores."""
-    raise NotImplementedError(steps, result)
+    clips, events = result["clips"], result["reward_events"]["real_frames"]
+    yield (
+        f"{clips['clips']} clips from {clips['episodes']} held-out episodes: "
+        f"{clips['context']} real "
+        f"frames watched, {clips['horizon']} imagined under the recorded actions. PSNR in dB:\n"
+    )
+    picks = [i for i in (1, 2, 4, 8, 12, 16) if i <= clips["horizon"]]
+    yield "| frame | " + " | ".join(str(i) for i in picks) + " |"
+    yield "|---|" + "---|" * len(picks)
+    for name, curve in result["psnr_db"].items():
+        yield f"| {name} | " + " | ".join(f"{curve['mean'][i - 1]:.1f}" for i in picks) + " |"
+    yield (
+        f"\nReward events on real frames of those episodes: {events['events']} in "
+        f"{events['frames']:,} frames, average precision {events['average_precision']:.3f}, "
+        f"precision {events['precision']:.3f}, recall {events['recall']:.3f}.\n"
+    )
 
 
 def main() -> None:
@@ -83,7 +98,7 @@ def main() -> None:
     model.config = dataclasses.replace(model.config, sampler=sampler)
     _, provenance = read_config(args.run)
     parameters = sum(p.numel() for p in model.parameters())
-    lines = card(args.run, provenance, parameters, args.results, args.steps)
+    lines = card(args.run, provenance, parameters, args.results)
     save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)
     atomic_write_bytes(args.out / SPAWNS, (args.run / SPAWNS).read_bytes())
     size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6

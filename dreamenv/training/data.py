@@ -45,7 +45,8 @@ class LatentWindows:
     """A rollout store as latents and signals in memory, cut into windows of model time.
 
     Frames are encoded once and kept in the file `cache`, which is remade when it is of other
-    episodes or of another tokenizer, or is damaged.
+    episodes or of another tokenizer, or is damaged. The tokenizer's standardisation is measured
+    on them and kept beside them: `model.tokenizer` has it afterwards.
     """
 
     def __init__(self, store: RolloutStore, model: WorldModel, cache: Path, window: int) -> None:
@@ -68,6 +69,9 @@ class LatentWindows:
         if arrays is None:
             arrays = _encode(store, model)
             _write_cache(cache, tag, arrays)
+        tokenizer = model.tokenizer
+        for buffer in ("latent_mean", "latent_std"):
+            getattr(tokenizer, buffer).copy_(torch.from_numpy(arrays[buffer]))
         self.latents, self.actions = arrays["latents"], arrays["action"]
         self.rewards, self.terminated = arrays["reward"], arrays["terminated"]
 
@@ -97,12 +101,25 @@ def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
         for start in range(0, len(frames), 256):
             part = torch.from_numpy(frames[start : start + 256]).to(model.device)
             with torch.no_grad(), model.autocast():
-                encoded = model.tokenizer.encode(to_unit(part))
+                encoded = model.tokenizer.encode_raw(to_unit(part))
             latents.append(encoded.to("cpu", torch.float16).numpy())
         parts.setdefault("latents", []).append(np.concatenate(latents))
         for name in ("action", "reward", "terminated"):
             parts.setdefault(name, []).append(window[name])
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return {**joined, **_standardise(joined["latents"])}
+
+
+def _standardise(latents: np.ndarray) -> dict[str, np.ndarray]:
+    """Standardise per channel, in place; returns `latent_mean` and `latent_std` (channels,)."""
+    flat = latents.reshape(-1, latents.shape[-1])
+    mean = flat.mean(0, dtype=np.float64)
+    square = np.einsum("nc,nc->c", flat, flat, dtype=np.float64) / len(flat)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
+    for start in range(0, len(flat), 2**20):
+        part = flat[start : start + 2**20]
+        part[:] = (part - mean) / std
+    return {"latent_mean": mean.astype(np.float32), "latent_std": std.astype(np.float32)}
 
 
 def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
@@ -110,7 +127,7 @@ def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
     digest = hashlib.sha256(store.env_id.encode())
     for array in (store.lengths, store.seeds, store.returns):
         digest.update(array.tobytes())
-    for tensor in model.tokenizer.state_dict().values():
+    for tensor in model.tokenizer.parameters():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

@@ -145,8 +145,6 @@ def train_tokenizer(
         run.tokenizer.batch,
         evaluate,
     ).run()
-    with model.autocast():
-        model.tokenizer.standardise(to_unit(frames(store, 4096, 0)))
 
 
 def train_dynamics(

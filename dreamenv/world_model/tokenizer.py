@@ -28,6 +28,7 @@ class Tokenizer(nn.Module):
     """Frames to latents and back. Latents are standardised per channel once trained."""
 
     latent_mean: Tensor
+    """Mean and standard deviation of every channel over the training data."""
     latent_std: Tensor
 
     def __init__(self, config: TokenizerConfig, frame_channels: int) -> None:
@@ -66,13 +67,13 @@ class Tokenizer(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (…, H, W, C) in [0, 1] → standardised latents (…, tokens, channels)."""
-        return (self._encode(frames) - self.latent_mean) / self.latent_std
+        return (self.encode_raw(frames) - self.latent_mean) / self.latent_std
 
     def decode(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
         """Latents (…, tokens, channels) → frames (…, H, W, C), about in [0, 1]."""
         return self._decode(latents * self.latent_std + self.latent_mean, grid)
 
-    def _encode(self, frames: Tensor) -> Tensor:
+    def encode_raw(self, frames: Tensor) -> Tensor:
         """Latents before standardisation: unit root mean square over a token's channels."""
         images = frames.flatten(0, -4).movedim(-1, 1).to(memory_format=torch.channels_last)
         latents = self.encoder(2 * images - 1).flatten(2).transpose(1, 2)
@@ -90,15 +91,8 @@ class Tokenizer(nn.Module):
 
         Mean absolute plus squared error: the first keeps small objects, the second the layout.
         """
-        latents = self._encode(frames)
+        latents = self.encode_raw(frames)
         noise = torch.randn(latents.shape, generator=generator).to(latents)  # drawn on the CPU
         grid = (frames.shape[-3] // 16, frames.shape[-2] // 16)
         error = self._decode(latents + self.config.latent_noise * noise, grid) - frames
         return error.abs().mean() + 10 * error.square().mean()
-
-    @torch.no_grad()
-    def standardise(self, frames: Tensor) -> None:
-        """Measure mean and standard deviation of the latents of `frames` (b, H, W, C)."""
-        latents = self._encode(frames).flatten(0, -2).float()
-        self.latent_mean.copy_(latents.mean(0))
-        self.latent_std.copy_(latents.std(0).clamp(min=1e-3))
