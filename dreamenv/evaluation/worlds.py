@@ -1,0 +1,134 @@
+"""The two sides of a comparison as vector environments of equal observations and actions."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+import dreamenv  # noqa: F401  registers the ids
+from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv.errors import ConfigError
+
+MOST_DREAMS = 16
+"""Dreams stepped in one batch: more are hardly faster on a CPU and take more memory."""
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """Look up a registered id; `module:Id-v0` imports a module first.
+
+    Raises:
+        ConfigError: the module cannot be imported or the id is unknown; names the nearest ids.
+    """
+    module_name, _, name = env_id.rpartition(":")
+    if module_name:
+        try:
+            import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"cannot import {module_name!r} to make {env_id!r}: {error}; "
+                "install the package or write the id without its module"
+            ) from error
+    if name in gymnasium.registry:
+        return gymnasium.registry[name]
+    nearest = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "no registered id is similar."
+    raise ConfigError(
+        f"unknown environment id {name!r}; {hint} "
+        "An id of another package needs its module: package:Id-v0"
+    )
+
+
+def make_dream(
+    env_id: str, episodes: int, horizon: int, kwargs: dict[str, Any] | None = None
+) -> DreamVectorEnv:
+    """Dreams enough to play `episodes` episodes of `horizon` steps in rounds of equal size.
+
+    Raises:
+        ConfigError: no dream, or arguments that it does not take or that `gap` sets itself.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    spec = find_spec(env_id)
+    if not str(spec.vector_entry_point).startswith("dreamenv.dream."):
+        raise ConfigError(
+            f"{env_id} is not a dreamt environment; give DreamEnv-v0 with its checkpoint, or one "
+            "of the bundled DreamEnv-...-v0"
+        )
+    arguments = {**spec.kwargs, **(kwargs or {})}
+    ours = sorted({"horizon", "max_episode_steps", "autoreset_mode", "num_envs"} & set(arguments))
+    if ours:
+        raise ConfigError(f"leave {ours[0]!r} out of the dream's arguments: it is set here")
+    rounds = -(-episodes // MOST_DREAMS)
+    try:
+        return DreamVectorEnv(
+            -(-episodes // rounds),
+            horizon=horizon,
+            autoreset_mode=AutoresetMode.NEXT_STEP,
+            **arguments,
+        )
+    except TypeError as error:
+        raise ConfigError(f"{env_id} does not take the arguments {arguments}: {error}") from error
+
+
+def make_real(
+    env_id: str,
+    dream: DreamVectorEnv,
+    horizon: int,
+    workers: int = 1,
+    kwargs: dict[str, Any] | None = None,
+) -> VectorEnv:
+    """The real environment, checked against the dream of it.
+
+    Args:
+        env_id: Gymnasium id, or module:id.
+        dream: what it will be compared with.
+        horizon: steps that will be played of each episode.
+        workers: copies played at once; more than one run in processes of their own.
+        kwargs: for the environment.
+
+    Raises:
+        ConfigError: other actions or image channels than the dream's, a time limit below
+            `horizon`, or arguments that the environment does not take.
+    """
+    if workers < 1:
+        raise ConfigError(f"need at least 1 worker, not {workers}")
+    spec = find_spec(env_id)
+    limit = spec.max_episode_steps
+    if limit is not None and limit < horizon:
+        raise ConfigError(
+            f"{env_id} ends its episodes after {limit} steps, so {horizon} cannot be played on "
+            f"both sides; choose a horizon of at most {limit}"
+        )
+    # Spawned, not forked: torch and OpenGL in this process do not survive a fork.
+    mode, vector_kwargs = ("async", {"context": "spawn"}) if workers > 1 else ("sync", {})
+    try:
+        env = gymnasium.make_vec(spec, workers, mode, vector_kwargs, **(kwargs or {}))
+    except TypeError as error:
+        raise ConfigError(f"{env_id} does not take the arguments {kwargs}: {error}") from error
+    try:
+        _require_alike(env_id, env, dream)
+    except ConfigError:
+        env.close()
+        raise
+    return env
+
+
+def _require_alike(env_id: str, real: VectorEnv, dream: DreamVectorEnv) -> None:
+    if real.single_action_space != dream.single_action_space:
+        raise ConfigError(
+            f"{env_id} takes actions from {real.single_action_space}, the dream from "
+            f"{dream.single_action_space}; compare the dream with the environment that its model "
+            "was trained on"
+        )
+    space, shape = real.single_observation_space, dream.single_observation_space.shape
+    assert shape is not None
+    if space.dtype != np.uint8 or len(space.shape or ()) != 3 or space.shape[-1] != shape[-1]:  # type: ignore[index]
+        raise ConfigError(
+            f"{env_id} shows {space}, the dream uint8 frames of shape {shape}; compare the dream "
+            "with the environment that its model was trained on"
+        )
