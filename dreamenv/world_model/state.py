@@ -109,5 +109,7 @@ class State:
             tensors[name].shape[1:] != tensor.shape[1:] for name, tensor in expected.items()
         ):
             raise CheckpointError("the state was saved by a world model of another architecture")
+        if len({tensor.shape[:1] for tensor in tensors.values()}) > 1:
+            raise CheckpointError("the parts of this state disagree about the number of slots")
         loaded = iter([tensors[name].to(tensor) for name, tensor in expected.items()])
         return self._map(lambda _: next(loaded))
