@@ -240,7 +240,7 @@ PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
         TokenizerConfig(widths=(128, 256, 512), blocks=(2, 2, 2)),
         DynamicsConfig(
             width=1024,
-            scan_blocks=((4, 4), (2, 2), (1, 1), (2, 2)) * 3,
+            scan_blocks=((4, 4), (2, 2), (1, 1), (2, 2)) * 2,
             attention_window=10,
             attention_head_dim=64,
             condition_width=256,
