@@ -114,10 +114,13 @@ def _mix(c: Tensor, source: ScanInputs, decay: Tensor) -> Tensor:
 def _from_state(c: Tensor, decay: Tensor, before: Tensor) -> Tensor:
     """exp(decay_i) S c_i with the state S before the chunk: (g, z, i, h, p)."""
     heads, p = before.shape[2:4]
-    # In the state's own precision: converting a large state costs more than the product.
-    with torch.autocast(c.device.type, enabled=False):
-        read = c.to(before.dtype) @ before.flatten(2, 3).transpose(-1, -2)
-    return (read.unflatten(-1, (heads, p)) * decay.exp().unsqueeze(-1)).to(c.dtype)
+    if before.shape[1] == 1:
+        # A step of a dream: the state outweighs the tokens, so it is not converted.
+        with torch.autocast(c.device.type, enabled=False):
+            read = c.to(before.dtype) @ before.flatten(2, 3).transpose(-1, -2)
+    else:
+        read = c @ before.flatten(2, 3).transpose(-1, -2).to(c.dtype)
+    return read.unflatten(-1, (heads, p)) * decay.exp().unsqueeze(-1)
 
 
 def _chunk_states(
@@ -129,7 +132,6 @@ def _chunk_states(
         return state.unsqueeze(1), state
     end = decay[:, :, -1:]
     weighted = w.x * (end - decay).exp().unsqueeze(-1).to(w.x.dtype)
-    # A single chunk is a step of a dream, where the state outweighs the tokens: no conversion.
     dtype = state.dtype if chunks == 1 else weighted.dtype
     with torch.autocast(state.device.type, enabled=False):
         added = weighted.to(dtype).permute(0, 1, 3, 4, 2) @ w.b.unsqueeze(2).to(dtype)
