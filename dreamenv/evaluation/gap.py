@@ -37,7 +37,7 @@ from dreamenv.evaluation.rewards import (
     read_teacher_forced,
     score_events,
 )
-from dreamenv.evaluation.worlds import make_dream, make_real
+from dreamenv.evaluation.worlds import close, make_dream, make_real
 from dreamenv.rollouts.windows import model_time
 from dreamenv.world_model.checkpoint import read_config
 
@@ -114,13 +114,15 @@ def measure_gap(
         clip_horizon: frames of a clip that it imagines.
         dream_kwargs: for the dream, such as `checkpoint`.
         real_kwargs: for the real environment.
-        workers: copies of the real environment played at once.
+        workers: copies of the real environment played at once. More than one are processes of
+            their own, spawned: call this below `if __name__ == "__main__":` in a script.
         progress: show progress bars.
 
     Raises:
         ConfigError: the two environments or the numbers do not fit each other.
         CheckpointError: no such agent or checkpoint, or an agent of other spaces.
         MissingDependencyError: a part of the real environment is not installed.
+        DreamEnvError: a process of the real environment died.
     """
     least = {"episodes": episodes, "horizon": horizon, "context": context}
     for name, value in {**least, "clips": clips, "clip horizon": clip_horizon}.items():
@@ -141,7 +143,7 @@ def measure_gap(
             observation_space=dream.single_observation_space,
         )
         real = make_real(real_id, dream, horizon, workers, real_kwargs)
-        stack.callback(real.close)
+        stack.callback(close, real)
         model, spawns, folder = dream.dreamer
         size = model.config.frame_size
         titles = [f"{player.name} in {world}" if progress else None for world in ("dream", "real")]

@@ -13,8 +13,9 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from tqdm import tqdm
 
-from dreamenv.errors import ConfigError
+from dreamenv.errors import ConfigError, DreamEnvError
 from dreamenv.evaluation.agents import Agent
+from dreamenv.evaluation.worlds import DEAD_WORKER_ERRORS
 from dreamenv.rollouts.episode import Episode
 from dreamenv.world_model.preprocessing import fit_frames
 
@@ -43,13 +44,20 @@ def play(
 
     Raises:
         ConfigError: the environment cut an episode off before `horizon`, or paid no number.
+        DreamEnvError: a process of the environment died.
     """
     agent.reset()
     bar = tqdm(total=episodes * horizon, desc=progress, unit=" steps", disable=progress is None)
     for first in range(0, episodes, env.num_envs):
         played = min(env.num_envs, episodes - first)
         seeds = [seed + first + i for i in range(env.num_envs)]
-        steps = _play_round(env, agent, horizon, size, seeds, bar, played)
+        try:
+            steps = _play_round(env, agent, horizon, size, seeds, bar, played)
+        except DEAD_WORKER_ERRORS as error:
+            raise DreamEnvError(
+                "a process of the real environment died (killed, or out of memory?); run the same "
+                "command again, with fewer workers if it dies again"
+            ) from error
         for i in range(played):
             yield _episode(steps, i, agent.name, seeds[i])
     bar.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,9 @@ from dreamenv.errors import ConfigError
 
 MOST_DREAMS = 16
 """Dreams stepped in one batch: more are hardly faster on a CPU and take more memory."""
+
+DEAD_WORKER_ERRORS = (EOFError, BrokenPipeError, ConnectionResetError)
+"""What Gymnasium raises when the process of an environment is gone."""
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -116,6 +120,18 @@ def make_real(
         env.close()
         raise
     return env
+
+
+def close(env: VectorEnv) -> None:
+    """Close an environment, also when some of its processes have died."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a step is under way, which nobody waits for
+            env.close()
+    except DEAD_WORKER_ERRORS:
+        for process in getattr(env, "processes", []):
+            process.terminate()
+        env.closed = True  # or its destructor would try, and fail, again
 
 
 def _require_alike(env_id: str, real: VectorEnv, dream: DreamVectorEnv) -> None:

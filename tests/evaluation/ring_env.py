@@ -6,6 +6,8 @@ place 0 pays 1. A frame tells its place, so any misplaced frame, action or rewar
 
 from __future__ import annotations
 
+import os
+import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,10 +45,16 @@ class RingEnv(gymnasium.Env):
 
     metadata = {"render_modes": []}
 
-    def __init__(self, length: int | None = None, actions: int = 3, nan_at: int = -1) -> None:
+    def __init__(
+        self,
+        length: int | None = None,
+        actions: int = 3,
+        nan_at: int = -1,
+        dies_at: int = -1,
+    ) -> None:
         self.observation_space = Box(0, 255, frame_of(0).shape, np.uint8)
         self.action_space = Discrete(actions)
-        self.length, self.nan_at = length, nan_at
+        self.length, self.nan_at, self.dies_at = length, nan_at, dies_at
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -59,6 +67,8 @@ class RingEnv(gymnasium.Env):
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move on."""
         self.count += 1
+        if self.count == self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         self.place = (self.place + int(action)) % PLACES
         reward = float("nan") if self.count == self.nan_at else reward_of(self.place, int(action))
         return frame_of(self.place), reward, self.count == self.length, False, {}

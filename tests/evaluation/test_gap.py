@@ -12,7 +12,7 @@ from gymnasium.spaces import Discrete
 from PIL import Image
 
 from dreamenv.__main__ import main
-from dreamenv.errors import CheckpointError, ConfigError
+from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError
 from dreamenv.evaluation.gap import GapReport, measure_gap
 from dreamenv.evaluation.report import gap_table, to_json, write_reports
 
@@ -148,6 +148,11 @@ def test_missing_agent_and_missing_checkpoint(ring_checkpoint: Path, tmp_path: P
         gap(ring_checkpoint, "runs/absent.zip")
     with pytest.raises(CheckpointError, match="holds no world model"):
         gap(tmp_path / "absent")
+
+
+def test_a_killed_process_of_the_real_environment(ring_checkpoint: Path) -> None:
+    with pytest.raises(DreamEnvError, match="process of the real environment died"):
+        gap(ring_checkpoint, workers=2, real_kwargs={"dies_at": 3})
 
 
 def test_the_command_line_reports_mistakes_in_one_line(
