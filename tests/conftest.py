@@ -1,0 +1,84 @@
+"""What tests of several packages share: a small rollout store and an untrained world model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent
+# The counting environment's id names its module, here and in processes that tests start.
+sys.path.insert(0, str(TESTS / "rollouts"))
+
+EPISODES, STEPS = 3, 60
+
+
+def write_counting_store(
+    path: Path, episodes: int = EPISODES, steps: int = STEPS, continuous: bool = False, **env: int
+) -> Path:
+    """Episodes of the counting environment under random actions; episode i has seed i."""
+    from counting_env import CountingEnv
+
+    from dreamenv.rollouts.policies import make_policy
+    from dreamenv.rollouts.worker import record_episode
+    from dreamenv.rollouts.writer import RolloutWriter
+
+    real, policy = CountingEnv(length=steps, continuous=continuous, **env), make_policy("uniform")
+    with RolloutWriter(path, "Counting-v0", real.observation_space, real.action_space) as writer:
+        for seed in range(writer.num_episodes, writer.num_episodes + episodes):
+            writer.append(record_episode(real, policy, seed, seed, steps))
+    return path
+
+
+@pytest.fixture(scope="session")
+def counting_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three episodes of 60 steps, 8×8 pixels, five actions; many rewards; each terminates."""
+    return write_counting_store(tmp_path_factory.mktemp("counting") / "store")
+
+
+@pytest.fixture(scope="session")
+def box_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with three continuous actions in [−1, 2]."""
+    return write_counting_store(tmp_path_factory.mktemp("box") / "store", continuous=True)
+
+
+@pytest.fixture(scope="session")
+def debug_checkpoint(tmp_path_factory: pytest.TempPathFactory, counting_store: Path) -> Path:
+    """An untrained model of the `debug` preset, 64×64 frames, with eight spawns of 6 frames.
+
+    No weight is zero, so every input matters. Its dreams pay now and then and do not terminate.
+    """
+    return save_debug_checkpoint(tmp_path_factory.mktemp("debug") / "checkpoint", counting_store)
+
+
+def save_debug_checkpoint(folder: Path, store: Path) -> Path:
+    """Write an untrained model that fits the actions of a store, with spawns from it."""
+    import torch
+
+    from dreamenv.dream.spawns import save_spawns
+    from dreamenv.rollouts.store import RolloutStore
+    from dreamenv.training.train import model_config
+    from dreamenv.world_model.checkpoint import save_world_model
+    from dreamenv.world_model.model import WorldModel
+
+    torch.manual_seed(0)
+    model = WorldModel(model_config("debug", RolloutStore(store)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        model.tokenizer.latent_mean.uniform_(-0.5, 0.5)
+        model.tokenizer.latent_std.uniform_(0.5, 1.5)
+        model.dynamics.change.fill_(0.5)
+        model.head.continuation.weight.mul_(0.1)
+        model.head.continuation.bias.fill_(3.0)
+    save_world_model(folder, model, {"env_id": "Counting-v0"}, card="# An untrained model\n")
+    save_spawns(folder, store, count=8, length=6)
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of its own for every test."""
+    return np.random.default_rng(0)

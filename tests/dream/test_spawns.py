@@ -1,0 +1,120 @@
+"""Where dreams begin: cut from real rollouts, stored with the weights, refused if unfit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from counting_env import step_of
+
+from dreamenv.dream.env import DreamEnv
+from dreamenv.dream.spawns import draw_spawns, load_spawns, save_spawns
+from dreamenv.errors import CheckpointError, RolloutError
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.writer import RolloutWriter
+from tests.conftest import save_debug_checkpoint, write_counting_store
+
+LENGTH = 6
+
+
+def test_a_spawn_is_a_stretch_of_a_real_episode_in_model_time(counting_store: Path) -> None:
+    store = RolloutStore(counting_store)
+    spawns = draw_spawns(store, 10, LENGTH, (8, 8))
+    assert len(spawns) == 10 and spawns.frames.shape == (10, LENGTH, 8, 8, 3)
+    for i, source in enumerate(spawns.sources):
+        assert source["seed"] == i % store.num_episodes  # evenly over the episodes
+        assert source["policy"] == "uniform"
+        start = source["start"]
+        assert [step_of(f) for f in spawns.frames[i]] == list(range(start, start + LENGTH))
+        episode = store.read(source["seed"])
+        assert spawns.actions[i, 0] == -1  # memory begins here: no action led to this frame
+        taken = episode.action[start : start + LENGTH - 1]
+        assert spawns.actions[i, 1:].tolist() == taken.tolist()
+    assert len({source["start"] for source in spawns.sources}) > 3
+
+
+def test_the_last_possible_stretch_can_be_drawn(tmp_path: Path) -> None:
+    store = RolloutStore(write_counting_store(tmp_path / "store", episodes=1, steps=LENGTH))
+    spawns = draw_spawns(store, 30, LENGTH, (8, 8))
+    assert {source["start"] for source in spawns.sources} == {0, 1}
+
+
+def test_continuous_actions_begin_with_nan(box_store: Path) -> None:
+    spawns = draw_spawns(RolloutStore(box_store), 3, LENGTH, (8, 8))
+    assert spawns.actions.shape == (3, LENGTH, 3) and spawns.actions.dtype == np.float32
+    assert np.isnan(spawns.actions[:, 0]).all() and np.isfinite(spawns.actions[:, 1:]).all()
+
+
+def test_what_is_saved_comes_back(debug_checkpoint: Path, counting_store: Path) -> None:
+    spawns = load_spawns(debug_checkpoint)
+    expected = draw_spawns(RolloutStore(counting_store), 8, LENGTH, (64, 64))
+    assert np.array_equal(spawns.frames, expected.frames)
+    assert np.array_equal(spawns.actions, expected.actions)
+    assert spawns.sources == expected.sources
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def small_frames(path: Path) -> None:
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | {"frames": arrays["frames"][:, :, :32]}))
+
+
+def other_actions(path: Path) -> None:
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | {"actions": arrays["actions"] + 5}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (Path.unlink, "has no spawns.npz.*save_spawns"),
+        (truncate, "is damaged.*copy the checkpoint again"),
+        (lambda p: p.write_bytes(b"PK no zip"), "is damaged"),
+        (lambda p: np.savez(p, frames=np.zeros(3)), "is damaged"),
+        (small_frames, "does not fit the world model"),
+        (other_actions, "does not fit the world model"),
+    ],
+)
+def test_broken_spawns_are_named_when_the_dream_is_made(
+    debug_checkpoint: Path, tmp_path: Path, harm: Callable[[Path], object], message: str
+) -> None:
+    folder = shutil.copytree(debug_checkpoint, tmp_path / "copy")
+    harm(folder / "spawns.npz")
+    with pytest.raises(CheckpointError, match=message):
+        DreamEnv(folder)
+
+
+def test_rollouts_of_something_else_are_refused(
+    debug_checkpoint: Path, box_store: Path, tmp_path: Path, counting_store: Path
+) -> None:
+    folder = shutil.copytree(debug_checkpoint, tmp_path / "copy")
+    before = (folder / "spawns.npz").read_bytes()
+    with pytest.raises(RolloutError, match="action space Box.*was made for ActionConfig"):
+        save_spawns(folder, box_store, 2, LENGTH)
+    source = RolloutStore(counting_store)
+    with RolloutWriter(
+        tmp_path / "other", "Other-v0", source.observation_space, source.action_space
+    ) as writer:
+        writer.append(source.read(0))
+    with pytest.raises(RolloutError, match="holds Other-v0, but .* learned Counting-v0"):
+        save_spawns(folder, tmp_path / "other", 2, LENGTH)
+    with pytest.raises(RolloutError, match="has 100 frames for a spawn; collect longer"):
+        save_spawns(folder, counting_store, 2, 100)
+    assert (folder / "spawns.npz").read_bytes() == before
+
+
+def test_spawns_of_a_box_model_dream(tmp_path: Path, box_store: Path) -> None:
+    env = DreamEnv(save_debug_checkpoint(tmp_path / "model", box_store), dtype="float32")
+    env.reset(seed=0)
+    one, *_ = env.step(np.array([-1, 0, 2], np.float32))
+    env.reset(seed=0)
+    other, *_ = env.step(np.array([2, 0, -1], np.float32))
+    assert not np.array_equal(one, other)
