@@ -97,6 +97,8 @@ def main() -> None:
     sampler = SamplerConfig(args.steps, args.context_noise)
     model.config = dataclasses.replace(model.config, sampler=sampler)
     _, provenance = read_config(args.run)
+    for name in ("data", "held_out", "out"):  # folders of the machine that trained it
+        provenance["training"][name] = Path(provenance["training"][name]).name
     parameters = sum(p.numel() for p in model.parameters())
     lines = card(args.run, provenance, parameters, args.results)
     save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)

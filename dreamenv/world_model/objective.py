@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,8 @@ class ObjectiveConfig:
     """clean_state: half of the written frames carry noise up to this level."""
     self_forcing: float = 0.0
     """clean_state: share of rows whose later frames are written as the model predicts them."""
+    self_forcing_rounds: int = 2
+    """Over how many steps such predictions build on each other."""
     reward_weight: float = 0.3
     continuation_weight: float = 0.1
 
@@ -60,6 +63,8 @@ class ObjectiveConfig:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
         if min(self.reward_weight, self.continuation_weight) < 0:
             raise ConfigError(f"the weights of losses must not be negative: {self}")
+        if self.self_forcing_rounds < 1:
+            raise ConfigError(f"self_forcing_rounds must be at least 1: {self}")
 
 
 def dynamics_loss(
@@ -88,7 +93,7 @@ def dynamics_loss(
         level = context_levels(shape, config.context_noise, generator)
         write = _view(batch.latents, level, generator)
         if config.self_forcing > 0:
-            write = _predicted_context(dynamics, batch, write, config.self_forcing, generator)
+            write = _predicted_context(dynamics, batch, write, config, generator)
         read = _view(batch.latents, 0.98 * sample_levels(shape, generator), generator)
         _, written, seen = dynamics(state, write, batch.actions, read)
         assert seen is not None
@@ -141,23 +146,36 @@ def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
 
 @torch.no_grad()
 def _predicted_context(
-    dynamics: Dynamics, batch: Batch, write: Stream, share: float, generator: torch.Generator
+    dynamics: Dynamics,
+    batch: Batch,
+    write: Stream,
+    config: ObjectiveConfig,
+    generator: torch.Generator,
 ) -> Stream:
-    """Replace the later frames of some rows by what the model predicts for them in one step.
+    """Replace the later frames of some rows by what the model predicts for them.
 
     Scheduled sampling in parallel [Mihaylova & Martins 2019]: the memory is then written from
-    frames with the model's own blur and mistakes, as in a dream, while targets stay real.
+    frames with the model's own blur and mistakes, as in a dream, while targets stay real. In
+    round r a frame is predicted from a context of frames predicted in round r − 1, so mistakes
+    compound over r steps.
     """
     rows, frames = batch.latents.shape[:2]
+    rows = math.ceil(config.self_forcing * rows)  # windows are drawn at random: the first will do
     start = torch.randint(1, frames, (rows, 1), generator=generator)
-    chosen = torch.rand((rows, 1), generator=generator) < share
-    replace = (chosen & (torch.arange(frames) >= start)).to(write.level.device)
-    read = _view(batch.latents, torch.zeros(rows, frames), generator)
-    state = dynamics.initial_state(rows)
-    _, _, seen = dynamics(state, write, batch.actions, read)
-    assert seen is not None
-    noisy = torch.where(replace[..., None, None], seen.latents, write.noisy)
-    return Stream(noisy, torch.where(replace, 1.0, write.level))
+    replace = (torch.arange(frames) >= start).to(write.level.device)
+    latents, level = write.noisy[:rows], write.level[:rows]
+    actions = batch.actions[:rows]
+    unseen = torch.zeros(rows, frames)
+    for _ in range(config.self_forcing_rounds):
+        read = _view(batch.latents[:rows], unseen, generator)
+        state = dynamics.initial_state(rows)
+        _, _, seen = dynamics(state, Stream(latents, level), actions, read)
+        assert seen is not None
+        latents = torch.where(replace[..., None, None], seen.latents, latents)
+        level = torch.where(replace, 1.0, level)
+    return Stream(
+        torch.cat([latents, write.noisy[rows:]]), torch.cat([level, write.level[rows:]])
+    )
 
 
 def _denoising_loss(prediction: Prediction, latents: Tensor, weight: Tensor) -> Tensor:

@@ -159,11 +159,11 @@ def test_self_forcing_writes_what_the_model_predicts_from_some_frame_on() -> Non
     data = batch(model, rows=8)
     level = torch.full((8, FRAMES), 0.9, dtype=torch.float64)
     write = Stream(data.latents + 0.1, level)
-    share_none = _predicted_context(
-        model.dynamics, data, write, 0.0, torch.Generator().manual_seed(0)
-    )
-    assert torch.equal(share_none.noisy, write.noisy) and torch.equal(share_none.level, level)
-    found = _predicted_context(model.dynamics, data, write, 1.0, torch.Generator().manual_seed(0))
+    half = replace(CLEAN, self_forcing=0.5)
+    some = _predicted_context(model.dynamics, data, write, half, torch.Generator().manual_seed(0))
+    assert torch.equal(some.noisy[4:], write.noisy[4:]) and (some.level[:4, -1] == 1).all()
+    once = replace(SELF, self_forcing_rounds=1)
+    found = _predicted_context(model.dynamics, data, write, once, torch.Generator().manual_seed(0))
     replaced = (found.noisy != write.noisy).flatten(2).any(2)
     assert torch.equal(replaced, found.level == 1)
     starts = replaced.double().argmax(1)
@@ -174,11 +174,17 @@ def test_self_forcing_writes_what_the_model_predicts_from_some_frame_on() -> Non
     # A replaced frame is the one-step prediction under the frames as they had been written.
     generator = torch.Generator().manual_seed(0)
     torch.randint(1, FRAMES, (8, 1), generator=generator)
-    torch.rand((8, 1), generator=generator)
     noise = torch.randn(data.latents.shape, generator=generator).double()
     view = Stream(noise, torch.zeros(8, FRAMES, dtype=torch.float64))
     _, _, seen = model.dynamics(model.initial_state(8), write, data.actions, view)
     torch.testing.assert_close(found.noisy[replaced], seen.latents[replaced], **TOLERANCE)
+    # A second round predicts under what the first one wrote.
+    twice = replace(SELF, self_forcing_rounds=2)
+    again = _predicted_context(model.dynamics, data, write, twice, torch.Generator().manual_seed(0))
+    noise = torch.randn(data.latents.shape, generator=generator).double()
+    view = Stream(noise, torch.zeros(8, FRAMES, dtype=torch.float64))
+    _, _, seen = model.dynamics(model.initial_state(8), found, data.actions, view)
+    torch.testing.assert_close(again.noisy[replaced], seen.latents[replaced], **TOLERANCE)
 
 
 @pytest.mark.parametrize(
