@@ -51,6 +51,9 @@ class GapReport:
     """Everything `gap` measured of one agent. See the module for the protocol."""
 
     agent: str
+    """Name: its algorithm, or what it was called by."""
+    agent_spec: str
+    """What was given to load it."""
     dream_id: str
     real_id: str
     model_of: str
@@ -174,6 +177,7 @@ def measure_gap(
         clip_events = score_events(open_loop.events[DREAM], CLIP_TOLERANCE)
     return GapReport(
         agent=player.name,
+        agent_spec=str(agent),
         dream_id=dream_id,
         real_id=real_id,
         model_of=str(read_config(folder)[1].get("env_id")),

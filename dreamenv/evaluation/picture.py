@@ -12,6 +12,7 @@ from dreamenv.evaluation.bootstrap import Interval
 from dreamenv.evaluation.film_strip import film_strip
 from dreamenv.evaluation.gap import DREAM, GapReport
 from dreamenv.evaluation.open_loop import MEAN, RECONSTRUCTION, REPEAT
+from dreamenv.evaluation.report import column_names
 from dreamenv.files import atomic_write_bytes
 
 STYLES: dict[str, dict[str, Any]] = {
@@ -87,7 +88,7 @@ def _draw_returns(axes: Any, reports: list[GapReport]) -> None:
     axes.axhline(0, color="black", linewidth=0.8)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0), max(high, 1))  # no reward at all is a small number, not an axis
-    axes.set_xticks(np.arange(len(reports)), [report.agent for report in reports])
+    axes.set_xticks(np.arange(len(reports)), column_names(reports))
     axes.set_ylabel(f"return of {reports[0].horizon} steps")
     axes.set_title("mean return, 95 % intervals")
     axes.legend(fontsize="small")

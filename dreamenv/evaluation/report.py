@@ -20,7 +20,7 @@ SHOWN = (DREAM, REPEAT, MEAN, RECONSTRUCTION)
 def gap_table(reports: list[GapReport]) -> str:
     """Table with a row for each measure and a column for each agent."""
     first = reports[0]
-    rows = [["", *(report.agent for report in reports)]]
+    rows = [["", *column_names(reports)]]
 
     def add(label: str, cells: list[str]) -> None:
         rows.append([label, *cells])
@@ -66,6 +66,7 @@ def to_json(report: GapReport) -> dict[str, Any]:
         }
     return {
         "agent": report.agent,
+        "agent_spec": report.agent_spec,
         "dream": report.dream_id,
         "real": report.real_id,
         "model_trained_on": report.model_of,
@@ -101,6 +102,15 @@ def write_reports(reports: list[GapReport], folder: str | Path, **about: Any) ->
     atomic_write_json(paths[0], {**about, "agents": [to_json(report) for report in reports]})
     draw_gap(reports, paths[1])
     return paths
+
+
+def column_names(reports: list[GapReport]) -> list[str]:
+    """The agents' names, numbered where two would be called the same."""
+    names = [report.agent for report in reports]
+    return [
+        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
 
 
 def _heading(reports: list[GapReport]) -> list[str]:

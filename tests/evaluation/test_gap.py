@@ -76,6 +76,8 @@ def test_table_has_a_column_for_each_agent(ring_checkpoint: Path, report: GapRep
                   "mean frame", "precision", "recall", "imagined step 1/2/4/8/16"):  # fmt: skip
         assert words in table
     assert max(map(len, table.splitlines())) < 120
+    twins = gap_table([report, report])
+    assert "random (1)" in twins and "random (2)" in twins
 
 
 def test_no_event_is_said_and_no_number_is_made_up(ring_checkpoint: Path, tmp_path: Path) -> None:
