@@ -24,9 +24,7 @@ from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_conf
 from dreamenv.world_model.config import SamplerConfig
 
 
-def card(
-    run: Path, provenance: dict[str, Any], parameters: int, results: Path
-) -> Iterator[str]:
+def card(run: Path, provenance: dict[str, Any], parameters: int, results: Path) -> Iterator[str]:
     """The lines of `card.md`."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -53,9 +51,11 @@ def card(
             f"{'' if tokenizer else share} | {part['commit']} |"
         )
     seconds = {m["stage"]: m["seconds"] for m in metrics}
-    yield "\nTime spent: " + ", ".join(
-        f"{stage} {value / 3600:.2f} h" for stage, value in seconds.items()
-    ) + " (two shared CPU cores). Seeds: 0 throughout; held-out mazes are of other seeds.\n"
+    yield (
+        "\nTime spent: "
+        + ", ".join(f"{stage} {value / 3600:.2f} h" for stage, value in seconds.items())
+        + " (two shared CPU cores). Seeds: 0 throughout; held-out mazes are of other seeds.\n"
+    )
     yield "## Measured\n"
     if not results.is_file():
         yield "Nothing yet.\n"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv.environment_ids import find_spec, is_dream
 from dreamenv.errors import ConfigError, MissingDependencyError
 from dreamenv.quiet import silence_gym_notice
 
@@ -103,7 +103,7 @@ def make_dream_vec_env(
     Raises:
         ConfigError: the id is registered but is no dream.
     """
-    spec = gymnasium.spec(env_id)
-    if not str(spec.vector_entry_point).startswith("dreamenv.dream."):
+    spec = find_spec(env_id)
+    if not is_dream(spec):
         raise ConfigError(f"{env_id} is not a dreamt environment")
     return DreamVecEnv(num_envs, seed, **{**spec.kwargs, **kwargs})

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from importlib import import_module
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-import dreamenv  # noqa: F401  registers the ids
 from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
 from dreamenv.errors import ConfigError
 
 MOST_DREAMS = 16
 """Dreams stepped in one batch: more are hardly faster on a CPU and take more memory."""
-
-DEAD_WORKER_ERRORS = (EOFError, BrokenPipeError, ConnectionResetError)
-"""What Gymnasium raises when the process of an environment is gone."""
-
-
-def find_spec(env_id: str) -> EnvSpec:
-    """Look up a registered id; `module:Id-v0` imports a module first.
-
-    Raises:
-        ConfigError: the module cannot be imported or the id is unknown; names the nearest ids.
-    """
-    module_name, _, name = env_id.rpartition(":")
-    if module_name:
-        try:
-            import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"cannot import {module_name!r} to make {env_id!r}: {error}; "
-                "install the package or write the id without its module"
-            ) from error
-    if name in gymnasium.registry:
-        return gymnasium.registry[name]
-    nearest = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "no registered id is similar."
-    raise ConfigError(
-        f"unknown environment id {name!r}; {hint} "
-        "An id of another package needs its module: package:Id-v0"
-    )
 
 
 def make_dream(
@@ -58,7 +27,7 @@ def make_dream(
         CheckpointError: the checkpoint is missing or damaged.
     """
     spec = find_spec(env_id)
-    if not str(spec.vector_entry_point).startswith("dreamenv.dream."):
+    if not is_dream(spec):
         raise ConfigError(
             f"{env_id} is not a dreamt environment; give DreamEnv-v0 with its checkpoint, or one "
             "of the bundled DreamEnv-...-v0"

@@ -7,24 +7,21 @@ that was not, whatever the number of workers.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import gymnasium
 from tqdm import tqdm
 
 from dreamenv.errors import RolloutError
+from dreamenv.interruption import stop_requested
 from dreamenv.rollouts.crew import Crew
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.policies import make_policy
-from dreamenv.rollouts.worker import STOP_SIGNALS, CollectSettings
+from dreamenv.rollouts.worker import CollectSettings
 from dreamenv.rollouts.writer import RolloutWriter
 
 # Finished episodes may have to wait for a slower, earlier one: at most this many per worker.
@@ -71,7 +68,7 @@ def collect(
         env_id, _weights(policy), seed, env_kwargs or {}, max_episode_steps, tuple(record_info)
     )
     _check_arguments(settings, frames, workers)
-    with _stop_requested() as stop, Crew(settings, workers, stop) as crew:
+    with stop_requested() as stop, Crew(settings, workers, stop) as crew:
         ready = crew.wait_until_ready()
         if ready is None:
             return False
@@ -164,25 +161,3 @@ def _require_same_settings(writer: RolloutWriter, settings: dict[str, Any]) -> N
                 f"{writer.path} was collected with {key} = {stored.get(key)}, not {value}; "
                 "repeat that to continue it, or choose another --out"
             )
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal acts as it did before."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

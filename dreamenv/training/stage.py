@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import math
+import pickle
 import subprocess
 import threading
 import time
@@ -41,7 +42,8 @@ class Stage(Generic[B]):
         losses: (batch, i, generator) → losses, of which `total` is minimised.
         frames_per_batch: for the rate in frames/s.
         evaluate: called with the averaged weights in place.
-        on_checkpoint: called with the averaged weights in place after each state is saved.
+        on_checkpoint: called with the averaged weights in place before each state is saved, so
+            that a state never claims updates that its checkpoint lacks.
     """
 
     def __init__(
@@ -162,6 +164,10 @@ class Stage(Generic[B]):
             file.write(json.dumps(record) + "\n")
 
     def _save(self) -> None:
+        if self.on_checkpoint:
+            self.average.swap(self.modules)
+            self.on_checkpoint(self.step)
+            self.average.swap(self.modules)
         buffer = io.BytesIO()
         state = {
             "step": self.step,
@@ -172,10 +178,6 @@ class Stage(Generic[B]):
         }
         torch.save(state, buffer)
         atomic_write_bytes(self.path, buffer.getvalue())
-        if self.on_checkpoint:
-            self.average.swap(self.modules)
-            self.on_checkpoint(self.step)
-            self.average.swap(self.modules)
 
     def _resume(self) -> None:
         if not self.path.exists():
@@ -187,8 +189,11 @@ class Stage(Generic[B]):
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
         except Exception as error:  # torch.load raises whatever its unpickler meets
+            # The unpickler's own advice, to load without its safeguards, is not passed on.
+            foreign = isinstance(error, pickle.UnpicklingError)
+            reason = "not a training state" if foreign else str(error).split("\n")[0]
             raise CheckpointError(
-                f"{self.path} cannot be resumed ({error}); it is damaged or was made by another "
+                f"{self.path} cannot be resumed ({reason}); it is damaged or was made by another "
                 "configuration: train into another --out, or delete the file to start again"
             ) from error
 

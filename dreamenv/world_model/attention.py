@@ -81,8 +81,10 @@ class FrameAttention(nn.Module):
             Output of both streams, and the keys and values of the last k frames.
         """
         query, key, value = self._project(write)
-        keys, values = (torch.cat([old.to(new.dtype), new], 1) for old, new in
-                        zip(past, (key, value), strict=True))
+        keys, values = (
+            torch.cat([old.to(new.dtype), new], 1)
+            for old, new in zip(past, (key, value), strict=True)
+        )
         cache = (keys[:, -self.window :], values[:, -self.window :])
         rotated = self.rotation(keys, -self.window)
         offsets = (0, self.window)  # of keys relative to the query's frame − window

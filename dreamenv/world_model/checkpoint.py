@@ -42,9 +42,7 @@ def save_world_model(
     atomic_write_bytes(folder / WEIGHTS, save(tensors))
     if card:
         atomic_write_text(folder / CARD, card)
-    atomic_write_json(
-        folder / CONFIG, {"model": model.config.to_dict(), "provenance": provenance}
-    )
+    atomic_write_json(folder / CONFIG, {"model": model.config.to_dict(), "provenance": provenance})
 
 
 def read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any]]:

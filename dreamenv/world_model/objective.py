@@ -130,9 +130,7 @@ def forcing_levels(
     return torch.where(prefix, 1.0, level), ~prefix
 
 
-def context_levels(
-    shape: tuple[int, int], noise: float, generator: torch.Generator
-) -> Tensor:
+def context_levels(shape: tuple[int, int], noise: float, generator: torch.Generator) -> Tensor:
     """Signal levels of written frames: half are clean, half carry noise up to `noise`."""
     level = 1 - noise * torch.rand(shape, generator=generator)
     return torch.where(torch.rand(shape, generator=generator) < 0.5, 1.0, level)
@@ -173,9 +171,7 @@ def _predicted_context(
         assert seen is not None
         latents = torch.where(replace[..., None, None], seen.latents, latents)
         level = torch.where(replace, 1.0, level)
-    return Stream(
-        torch.cat([latents, write.noisy[rows:]]), torch.cat([level, write.level[rows:]])
-    )
+    return Stream(torch.cat([latents, write.noisy[rows:]]), torch.cat([level, write.level[rows:]]))
 
 
 def _denoising_loss(prediction: Prediction, latents: Tensor, weight: Tensor) -> Tensor:

@@ -37,9 +37,7 @@ def imagine_under(
         steps: denoising passes per frame, by default the checkpoint's.
     """
     slots, count = actions.shape[:2]
-    state, _ = model.observe(
-        model.initial_state(slots), frames[:, :context], actions[:, :context]
-    )
+    state, _ = model.observe(model.initial_state(slots), frames[:, :context], actions[:, :context])
     imagined, outcomes = [], []
     for t in range(context, count):
         noise = torch.randn(model.noise_shape(slots), generator=generator).to(state.latents)

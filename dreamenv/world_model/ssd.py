@@ -123,9 +123,7 @@ def _from_state(c: Tensor, decay: Tensor, before: Tensor) -> Tensor:
     return read.unflatten(-1, (heads, p)) * decay.exp().unsqueeze(-1)
 
 
-def _chunk_states(
-    w: ScanInputs, decay: Tensor, state: Tensor, keep: bool
-) -> tuple[Tensor, Tensor]:
+def _chunk_states(w: ScanInputs, decay: Tensor, state: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
     """The state before each chunk (g, z, h, p, n), and after the last one (g, h, p, n)."""
     chunks = w.x.shape[1]
     if chunks == 1 and not keep:
