@@ -1,0 +1,228 @@
+"""A run that was killed or stopped and started again is, bit for bit, the run that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError
+from dreamenv.training.config import StageConfig, TrainConfig
+from dreamenv.training.stage import Stage
+from dreamenv.training.train import train
+from dreamenv.world_model.checkpoint import load_world_model
+from dreamenv.world_model.objective import ObjectiveConfig
+from tests.training.conftest import MakeRun
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing after it runs."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, stage: str, update: int) -> None:
+    """Die in the middle of an update of one stage."""
+    original = Stage._update
+
+    def dying(self: Stage, batch: Any) -> Any:
+        result = original(self, batch)  # weights have moved, but nothing is saved yet
+        if (self.name, self.step) == (stage, update):
+            raise Killed
+        return result
+
+    monkeypatch.setattr(Stage, "_update", dying)
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, stage: str, update: int, number: int) -> None:
+    """Send this process a signal in the middle of an update."""
+    original = Stage._update
+
+    def signalled(self: Stage, batch: Any) -> Any:
+        if (self.name, self.step) == (stage, update):
+            os.kill(os.getpid(), number)
+        return original(self, batch)
+
+    monkeypatch.setattr(Stage, "_update", signalled)
+
+
+def assert_same_run(one: TrainConfig, other: TrainConfig) -> None:
+    """Equal weights, and equal states from which to go on."""
+    left, right = Path(one.out), Path(other.out)
+    name = "model.safetensors"
+    assert (left / name).read_bytes() == (right / name).read_bytes()
+    for stage in ("tokenizer", "dynamics"):
+        states = [
+            torch.load(folder / "training" / f"{stage}.pt", weights_only=True)
+            for folder in (left, right)
+        ]
+        for state in states:
+            del state["seconds"]
+        assert_equal(*states)
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal(a, b)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ObjectiveConfig(scheme="diffusion_forcing"),
+        ObjectiveConfig(scheme="clean_state", self_forcing=0.5),
+    ],
+    ids=["diffusion_forcing", "clean_state"],
+)
+def test_killed_in_both_stages_and_resumed_equals_uninterrupted(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, objective: ObjectiveConfig
+) -> None:
+    changes = {"objective": objective, "self_forcing_from": 0.5}
+    whole, broken = make_run("whole", **changes), make_run("broken", **changes)
+    train(whole)
+    for stage, update in (("tokenizer", 0), ("tokenizer", 3), ("dynamics", 3), ("dynamics", 5)):
+        with monkeypatch.context() as patch:
+            kill_at(patch, stage, update)
+            with pytest.raises(Killed):
+                train(broken)
+        torch.rand(update + 3)  # the process that resumes has drawn other numbers before
+    train(broken)
+    assert_same_run(whole, broken)
+    train(broken)  # nothing is left to do, and nothing changes
+    assert_same_run(whole, broken)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_update_saves_and_stops(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """At an odd update, which is no checkpoint, so that it is the signal that saved it."""
+    whole, stopped = make_run("whole"), make_run("stopped")
+    train(whole)
+    handler = signal.getsignal(number)
+    for stage, update in (("tokenizer", 0), ("dynamics", 2)):
+        with monkeypatch.context() as patch:
+            signal_at(patch, stage, update, number)
+            with pytest.raises(KeyboardInterrupt):
+                train(stopped)
+        assert signal.getsignal(number) is handler
+        path = Path(stopped.out) / "training" / f"{stage}.pt"
+        assert torch.load(path, weights_only=True)["step"] == update + 1
+    train(stopped)
+    assert_same_run(whole, stopped)
+
+
+def test_checkpoints_hold_the_average_and_training_goes_on_without_it(make_run: MakeRun) -> None:
+    """Evaluating and saving in the middle leave no trace in what is learnt."""
+    often = make_run("often", evaluate_every=1, checkpoint_every=1)
+    seldom = make_run("seldom", evaluate_every=100, checkpoint_every=100)
+    train(often)
+    train(seldom)
+    assert_same_run(often, seldom)
+    state = torch.load(Path(often.out) / "training" / "dynamics.pt", weights_only=True)
+    saved = load_world_model(often.out).state_dict()
+    average = state["average"]["weights"]
+    assert all(torch.equal(saved[name], average[name]) for name in average)
+    assert any(not torch.equal(saved[name], state["modules"][name]) for name in average)
+
+
+def test_batches_depend_on_the_seed(make_run: MakeRun) -> None:
+    one, other = make_run("one"), make_run("other", seed=1)
+    train(one)
+    train(other)
+    with pytest.raises(AssertionError):
+        assert_same_run(one, other)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "dynamics"])
+def test_a_damaged_state_is_named(make_run: MakeRun, stage: str) -> None:
+    run = make_run()
+    train(run)
+    path = Path(run.out) / "training" / f"{stage}.pt"
+    for harm in (truncate, lambda p: p.write_bytes(b""), lambda p: p.write_bytes(os.urandom(99))):
+        harm(path)
+        with pytest.raises(CheckpointError, match=f"{stage}.pt cannot be resumed.*delete the file"):
+            train(run)
+
+
+def test_another_environment_preset_or_seed_is_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    train(run)
+    with pytest.raises(ConfigError, match="begun with seed 0, not 5; repeat that"):
+        train(make_run(seed=5))
+    with pytest.raises(ConfigError, match="begun with preset 'debug', not 'small'"):
+        train(make_run(preset="small"))
+    path = Path(run.out) / "train_config.json"
+    path.write_text(path.read_text().replace("Counting-v0", "Chess-v0"))
+    with pytest.raises(ConfigError, match="begun with env_id 'Chess-v0', not 'Counting-v0'"):
+        train(run)
+    path.write_text("{")
+    with pytest.raises(CheckpointError, match="train_config.json is damaged"):
+        train(run)
+
+
+def test_more_updates_can_be_asked_for_later(make_run: MakeRun) -> None:
+    train(make_run())
+    longer = StageConfig(steps=9, batch=2, learning_rate=1e-3, warmup=2)
+    train(make_run(dynamics=longer))
+    config = json.loads((Path(make_run().out) / "config.json").read_text())
+    assert config["provenance"]["dynamics_updates"] == 9
+
+
+def test_a_full_disk_stops_with_advice_and_loses_nothing(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, full = make_run("whole"), make_run("full")
+    train(whole)
+    replace, renamed = os.replace, []
+
+    def fails_at_the_last_weights(source: str, target: Any) -> None:
+        renamed.append(Path(target).name)
+        if renamed.count("model.safetensors") == 3:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_at_the_last_weights)
+    with pytest.raises(DreamEnvError, match="No space left.*make room.*same command again"):
+        train(full)
+    monkeypatch.undo()
+    load_world_model(full.out)
+    train(full)
+    assert_same_run(whole, full)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_saved(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    original = Stage._update
+
+    def poisoned(self: Stage, batch: Any) -> Any:
+        if (self.name, self.step) == ("dynamics", 3):
+            batch.latents.fill_(torch.nan)
+        return original(self, batch)
+
+    monkeypatch.setattr(Stage, "_update", poisoned)
+    with pytest.raises(DreamEnvError, match="gradient is not finite at update 3.*last checkpoint"):
+        train(run)
+    state = torch.load(Path(run.out) / "training" / "dynamics.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(p.isfinite().all() for p in load_world_model(run.out).state_dict().values())
