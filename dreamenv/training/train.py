@@ -46,11 +46,12 @@ def train(config: TrainConfig) -> Path:
     device = pick_device(config.device)
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
     _require_usable(config, store, held_out)
+    architecture = model_config(config.preset, store)
     out = Path(config.out)
     try:
         _enter_run_folder(out, config, store)
         torch.manual_seed(config.seed)
-        model = WorldModel(model_config(config.preset, store)).to(device)
+        model = WorldModel(architecture).to(device)
         model.compute_dtype = getattr(torch, config.dtype)
         train_tokenizer(model, config, store, held_out)
         train_dynamics(model, config, store, held_out)
@@ -157,6 +158,8 @@ def train_dynamics(
     model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
     clips = held_out_clips(held_out, model.config)
     if run.compile:
+        # Every layer is compiled for every shape and for training and looking; torch stops at 8.
+        torch._dynamo.config.recompile_limit = 8 * len(model.dynamics.layers)
         for layer in model.dynamics.layers:
             layer.compile()
     forcing_from = run.self_forcing_from * run.dynamics.steps
