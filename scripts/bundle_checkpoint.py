@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import torch
 
 from dreamenv.dream.spawns import SPAWNS
-from dreamenv.files import atomic_write_bytes
+from dreamenv.files import atomic_write_bytes, atomic_write_json
 from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model
 from dreamenv.world_model.config import SamplerConfig
 
@@ -84,8 +86,33 @@ def measured(result: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def training_summary(run: Path) -> dict[str, Any]:
+    """Speed, time spent waiting for data, and held-out quality over the run, per stage."""
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    summary: dict[str, Any] = {"command": "python " + " ".join(sys.argv)}
+    for stage in ("tokenizer", "dynamics"):
+        own = [m for m in metrics if m["stage"] == stage]
+        logged = [m for m in own if m["kind"] == "train"]
+        waiting = [m["waiting_for_data"] for m in logged]
+        summary[stage] = {
+            "updates": own[-1]["step"],
+            "seconds": own[-1]["seconds"],
+            "median_frames_per_second": statistics.median(m["frames_per_second"] for m in logged),
+            "share_of_time_waiting_for_data": {
+                "mean": statistics.fmean(waiting),
+                "most_in_20_updates": max(waiting),
+            },
+            "held_out": [
+                {k: v for k, v in m.items() if k not in ("stage", "kind", "seconds")}
+                for m in own
+                if m["kind"] == "held_out"
+            ],
+        }
+    return summary
+
+
 def main() -> None:
-    """Read the run, write the checkpoint."""
+    """Read the run, write the checkpoint and the summary of its training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
@@ -103,6 +130,7 @@ def main() -> None:
     lines = card(args.run, provenance, parameters, args.results)
     save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)
     atomic_write_bytes(args.out / SPAWNS, (args.run / SPAWNS).read_bytes())
+    atomic_write_json(args.results.with_name("training.json"), training_summary(args.run))
     size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6
     print(f"{args.out}: {size:.1f} MB, of which {WEIGHTS} and {SPAWNS}")
 
