@@ -18,7 +18,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
-    assert (tmp_path / "runs/readme/ppo.zip").is_file()
+    assert (tmp_path / "ppo.zip").is_file()
     assert len(names["report"].real_returns) == 2  # type: ignore[attr-defined]
 
 
