@@ -48,7 +48,7 @@ def box_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def debug_checkpoint(tmp_path_factory: pytest.TempPathFactory, counting_store: Path) -> Path:
     """An untrained model of the `debug` preset, 64×64 frames, with eight spawns of 6 frames.
 
-    No weight is zero, so every input matters. Its dreams pay now and then and do not terminate.
+    No weight is zero, so every input matters. Its dreams pay at every step and never terminate.
     """
     return save_debug_checkpoint(tmp_path_factory.mktemp("debug") / "checkpoint", counting_store)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -11,9 +13,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import VecMonitor
 
+from dreamenv.dream import sb3
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.sb3 import DreamVecEnv, make_dream_vec_env
-from dreamenv.errors import ConfigError
+from dreamenv.errors import ConfigError, MissingDependencyError
 from tests.dream.counting_dream import END, PlainDream, install, shown
 
 HORIZON = 3
@@ -95,6 +98,15 @@ def test_ppo_learns_in_it(debug_checkpoint: Path) -> None:
     # Horizon 4: each of the two slots finished an episode of four steps in the sixteenth step.
     assert [episode["l"] for episode in agent.ep_info_buffer or []] == [4] * 4
     env.close()
+
+
+def test_without_stable_baselines3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded a second time under another name, on a machine that lacks the package."""
+    monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
+    spec = importlib.util.spec_from_file_location("second_copy", sb3.__file__)
+    assert spec is not None and spec.loader is not None
+    with pytest.raises(MissingDependencyError, match=r'pip install "dreamenv\[agents\]"'):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def test_ids_give_their_own_arguments(debug_checkpoint: Path) -> None:
