@@ -57,13 +57,15 @@ def belief(
     return Belief(mean, (prior_variance / total).sqrt() * (1 - level))
 
 
-def sample_levels(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Signal levels for training: a third are pure noise, where every sampler begins.
+def sample_levels(
+    shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 1 / 3
+) -> Tensor:
+    """Signal levels for training: a share `pure_noise` is 0, where every sampler begins.
 
     The rest is uniform; a one-step sampler sees level 0 alone, a K-step one 0, 1/K, … 1 − 1/K.
     """
     level = torch.rand(shape, generator=generator)
-    return torch.where(torch.rand(shape, generator=generator) < 1 / 3, 0.0, level)
+    return torch.where(torch.rand(shape, generator=generator) < pure_noise, 0.0, level)
 
 
 def sampling_levels(steps: int) -> list[tuple[float, float]]:

@@ -46,6 +46,8 @@ class ObjectiveConfig:
     clean history that it will have when it is imagined."""
     clean_prefix: float = 0.5
     """diffusion_forcing: share of rows whose first half or more stays clean and unscored."""
+    pure_noise: float = 1 / 3
+    """Share of noisy frames that show nothing at all; a one-step sampler needs no others."""
     context_noise: float = 0.2
     """clean_state: half of the written frames carry noise up to this level."""
     self_forcing: float = 0.0
@@ -58,7 +60,7 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ConfigError(f"unknown scheme {self.scheme!r}; there are {', '.join(SCHEMES)}")
-        for name in ("clean_prefix", "context_noise", "self_forcing"):
+        for name in ("clean_prefix", "pure_noise", "context_noise", "self_forcing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
         if min(self.reward_weight, self.continuation_weight) < 0:
@@ -84,7 +86,7 @@ def dynamics_loss(
     after_first[:, 0] = 0
     state = dynamics.initial_state(shape[0])
     if config.scheme == "diffusion_forcing":
-        level, scored = forcing_levels(shape, config.clean_prefix, generator)
+        level, scored = forcing_levels(shape, config.clean_prefix, generator, config.pure_noise)
         write = _view(batch.latents, level, generator)
         _, written, _ = dynamics(state, write, batch.actions)
         scored = scored.to(after_first) * after_first
@@ -94,7 +96,8 @@ def dynamics_loss(
         write = _view(batch.latents, level, generator)
         if config.self_forcing > 0:
             write = _predicted_context(dynamics, batch, write, config, generator)
-        read = _view(batch.latents, 0.98 * sample_levels(shape, generator), generator)
+        level = 0.98 * sample_levels(shape, generator, config.pure_noise)
+        read = _view(batch.latents, level, generator)
         _, written, seen = dynamics(state, write, batch.actions, read)
         assert seen is not None
         denoising = _denoising_loss(seen, batch.latents, after_first)
@@ -114,7 +117,10 @@ def dynamics_loss(
 
 
 def forcing_levels(
-    shape: tuple[int, int], clean_prefix: float, generator: torch.Generator
+    shape: tuple[int, int],
+    clean_prefix: float,
+    generator: torch.Generator,
+    pure_noise: float = 1 / 3,
 ) -> tuple[Tensor, Tensor]:
     """Signal levels (b, t) of diffusion forcing, and which frames are scored.
 
@@ -122,7 +128,7 @@ def forcing_levels(
     half the window clean, and scores only what follows.
     """
     rows, frames = shape
-    level = 0.98 * sample_levels(shape, generator)
+    level = 0.98 * sample_levels(shape, generator, pure_noise)
     earliest = frames // 2 + 1
     length = torch.randint(earliest, max(frames, earliest + 1), (rows, 1), generator=generator)
     chosen = torch.rand((rows, 1), generator=generator) < clean_prefix
