@@ -53,7 +53,8 @@ def assert_same_run(one: TrainConfig, other: TrainConfig) -> None:
     """Equal weights, and equal states from which to go on."""
     left, right = Path(one.out), Path(other.out)
     name = "model.safetensors"
-    assert (left / name).read_bytes() == (right / name).read_bytes()
+    same = (left / name).read_bytes() == (right / name).read_bytes()
+    assert same, name  # compared first: pytest would work out the difference of megabytes
     for stage in ("tokenizer", "dynamics"):
         states = [
             torch.load(folder / "training" / f"{stage}.pt", weights_only=True)
@@ -77,7 +78,8 @@ def assert_equal(one: Any, other: Any) -> None:
         for a, b in zip(one, other, strict=True):
             assert_equal(a, b)
     else:
-        assert one == other
+        same = one == other
+        assert same
 
 
 @pytest.mark.parametrize(
