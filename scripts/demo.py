@@ -26,8 +26,8 @@ def main() -> int:
     """Train, score, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20_480, help="training steps in the dream")
-    parser.add_argument("--episodes", type=int, default=16, help="scored on each side")
-    parser.add_argument("--horizon", type=int, default=200, help="steps of a scored episode")
+    parser.add_argument("--episodes", type=int, default=32, help="scored on each side")
+    parser.add_argument("--horizon", type=int, default=64, help="steps of a scored episode")
     parser.add_argument("--out", default="runs/demo")
     args = parser.parse_args()
     out = Path(args.out)

@@ -26,9 +26,10 @@ collect "$HELD_OUT" 2000 "$ROOT/held_out"
     --out "$ROOT/model" --window "$WINDOW" --compile \
     --tokenizer.steps "$TOKENIZER_UPDATES" --tokenizer.batch 32 --tokenizer.learning-rate 1.5e-3 \
     --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" --dynamics.learning-rate 1.5e-3 \
-    --objective.self-forcing 0.5 --self-forcing-from 0.4
+    --objective.self-forcing 0.5 --self-forcing-from 0.4 --objective.pure-noise 0.75
 bundle() {
-    "$PYTHON" scripts/bundle_checkpoint.py "$ROOT/model" "$OUT" --steps "${STEPS:-2}"
+    "$PYTHON" scripts/bundle_checkpoint.py "$ROOT/model" "$OUT" --steps "${STEPS:-1}" \
+        --rollouts "$ROOT/held_out"
 }
 bundle
 "$PYTHON" benchmarks/open_loop.py --checkpoint "$OUT" --rollouts "$ROOT/held_out" --clips "$CLIPS"

@@ -6,8 +6,12 @@ from typing import Any
 
 import gymnasium
 
-BUNDLED_CHECKPOINTS = {"DreamEnv-MemoryMaze-v0": "memory_maze_9x9"}
-"""Environment id → folder of its checkpoint under `dreamenv/checkpoints/`."""
+BUNDLED: dict[str, dict[str, Any]] = {
+    # This model's frames fade into an average one after about 16 steps (docs/results/), so longer
+    # episodes would teach an agent little.
+    "DreamEnv-MemoryMaze-v0": {"checkpoint": "bundled:memory_maze_9x9", "horizon": 32},
+}
+"""Environment id → arguments; checkpoints stand under `dreamenv/checkpoints/`."""
 
 
 def register_dream_envs() -> None:
@@ -17,5 +21,5 @@ def register_dream_envs() -> None:
         "vector_entry_point": "dreamenv.dream.vector_env:DreamVectorEnv",
     }
     gymnasium.register("DreamEnv-v0", **entry_points)
-    for env_id, name in BUNDLED_CHECKPOINTS.items():
-        gymnasium.register(env_id, kwargs={"checkpoint": f"bundled:{name}"}, **entry_points)
+    for env_id, arguments in BUNDLED.items():
+        gymnasium.register(env_id, kwargs=dict(arguments), **entry_points)

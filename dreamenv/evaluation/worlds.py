@@ -33,7 +33,10 @@ def make_dream(
             "of the bundled DreamEnv-...-v0"
         )
     arguments = {**spec.kwargs, **(kwargs or {})}
-    ours = sorted({"horizon", "max_episode_steps", "autoreset_mode", "num_envs"} & set(arguments))
+    arguments.pop("horizon", None)  # the id's own, replaced by the one that both worlds get
+    ours = sorted(
+        {"horizon", "max_episode_steps", "autoreset_mode", "num_envs"} & set(kwargs or {})
+    )
     if ours:
         raise ConfigError(f"leave {ours[0]!r} out of the dream's arguments: it is set here")
     rounds = -(-episodes // MOST_DREAMS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamenv.dream.registration import BUNDLED_CHECKPOINTS
+from dreamenv.dream.registration import BUNDLED
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = Path("dreamenv/checkpoints")
@@ -70,7 +70,9 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     assert modules - names_in(wheel) == set()
 
 
-@pytest.mark.parametrize("name", sorted(BUNDLED_CHECKPOINTS.values()))
+@pytest.mark.parametrize(
+    "name", sorted(a["checkpoint"].removeprefix("bundled:") for a in BUNDLED.values())
+)
 def test_wheel_holds_the_bundled_checkpoints_without_their_training_state(
     wheel: Path, name: str
 ) -> None:
@@ -96,7 +98,7 @@ def test_command_line_works_from_outside_the_checkout(site: Path) -> None:
     assert "collect" in run_outside(site, "-m", "dreamenv")
 
 
-@pytest.mark.parametrize("env_id", sorted(BUNDLED_CHECKPOINTS))
+@pytest.mark.parametrize("env_id", sorted(BUNDLED))
 def test_bundled_dream_runs_from_outside_the_checkout(site: Path, env_id: str) -> None:
     code = (
         "import gymnasium, dreamenv\n"
