@@ -60,7 +60,10 @@ def test_the_first_signal_asks_and_the_handlers_come_back(number: signal.Signals
     assert signal.getsignal(number) is before
 
 
-def test_the_second_signal_acts_as_ever() -> None:
+def test_the_second_signal_acts_as_ever(request: pytest.FixtureRequest) -> None:
+    # A job in the background may have begun with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt), stop_requested() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.is_set()
@@ -71,6 +74,8 @@ def test_outside_the_main_thread_nothing_is_handled() -> None:
     """In a process of its own, whose main thread keeps its handlers."""
     program = (
         "import signal, threading\n"
+        # A job in the background may have begun with SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from dreamenv.interruption import stop_requested\n"
         "def work():\n"
         "    with stop_requested() as stop: print(stop.is_set())\n"
