@@ -91,11 +91,6 @@ class HeldOut:
         }
 
 
-def held_out_report(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """`measure_held_out` as plain data; takes its arguments."""
-    return measure_held_out(*args, **kwargs).to_json()
-
-
 def measure_held_out(
     checkpoint: str | Path,
     rollouts: str | Path,

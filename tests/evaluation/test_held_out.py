@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Discrete
 from PIL import Image
 
 from dreamenv.errors import CheckpointError, ConfigError, RolloutError
-from dreamenv.evaluation.held_out import held_out_report, measure_held_out
+from dreamenv.evaluation.held_out import measure_held_out
 from dreamenv.evaluation.open_loop import MEAN
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
@@ -26,9 +26,9 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "open_loop.py"
 
 
 def measured(checkpoint: Path, rollouts: Path, **changes: Any) -> dict[str, Any]:
-    return held_out_report(
+    return measure_held_out(
         checkpoint, rollouts, **{"clips": 5, "context": 4, "horizon": 6, "steps": (1,), **changes}
-    )
+    ).to_json()
 
 
 def write_store(
