@@ -58,7 +58,8 @@ class TrainConfig:
     """Torch threads; 0 leaves torch's default."""
     device: str = "auto"
     compile: bool = False
-    """Compile the dynamics' layers: a minute or more at the start, then about a quarter faster."""
+    """Compile the dynamics' layers: a minute or more at the start, then faster. On the CPU only
+    with `threads=1`: torch 2.13 compiled for two threads corrupted memory and crashed."""
     tokenizer: StageConfig = field(
         default_factory=lambda: StageConfig(steps=6000, batch=64, learning_rate=1e-3, ema=0.995)
     )

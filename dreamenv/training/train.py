@@ -44,6 +44,8 @@ def train(config: TrainConfig) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)
+    if config.compile and device.type == "cpu" and config.threads != 1:
+        raise ConfigError("compile crashes on the CPU with several threads; add --threads 1")
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
     _require_usable(config, store, held_out)
     architecture = model_config(config.preset, store)
