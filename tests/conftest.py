@@ -16,7 +16,12 @@ EPISODES, STEPS = 3, 60
 
 
 def write_counting_store(
-    path: Path, episodes: int = EPISODES, steps: int = STEPS, continuous: bool = False, **env: int
+    path: Path,
+    episodes: int = EPISODES,
+    steps: int = STEPS,
+    continuous: bool = False,
+    poses: bool = False,
+    **env: int,
 ) -> Path:
     """Episodes of the counting environment under random actions; episode i has seed i."""
     from counting_env import CountingEnv
@@ -28,7 +33,12 @@ def write_counting_store(
     real, policy = CountingEnv(length=steps, continuous=continuous, **env), make_policy("uniform")
     with RolloutWriter(path, "Counting-v0", real.observation_space, real.action_space) as writer:
         for seed in range(writer.num_episodes, writer.num_episodes + episodes):
-            writer.append(record_episode(real, policy, seed, seed, steps))
+            episode = record_episode(real, policy, seed, seed, steps)
+            if poses:
+                angle = np.arange(len(episode) + 1) / (3 + seed)
+                direction = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+                episode.info = {"agent_pos": 3 + 2 * direction, "agent_dir": direction[:, ::-1]}
+            writer.append(episode)
     return path
 
 
@@ -42,6 +52,12 @@ def counting_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def box_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with three continuous actions in [−1, 2]."""
     return write_counting_store(tmp_path_factory.mktemp("box") / "store", continuous=True)
+
+
+@pytest.fixture(scope="session")
+def pose_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The counting episodes with infos `agent_pos` (2,) and `agent_dir` (2,) that go in circles."""
+    return write_counting_store(tmp_path_factory.mktemp("pose") / "store", poses=True)
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +75,13 @@ def save_debug_checkpoint(folder: Path, store: Path) -> Path:
 
     from dreamenv.dream.spawns import save_spawns
     from dreamenv.rollouts.store import RolloutStore
+    from dreamenv.training.config import TrainConfig
     from dreamenv.training.train import model_config
     from dreamenv.world_model.checkpoint import save_world_model
     from dreamenv.world_model.model import WorldModel
 
     torch.manual_seed(0)
-    model = WorldModel(model_config("debug", RolloutStore(store)))
+    model = WorldModel(model_config(TrainConfig("", "", "", preset="debug"), RolloutStore(store)))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 
 from dreamenv.errors import CheckpointError, RolloutError
 from dreamenv.files import atomic_write_bytes
+from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
 from dreamenv.world_model.checkpoint import read_config
+from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.preprocessing import fit_frames
 
 SPAWNS = "spawns.npz"
@@ -41,24 +44,38 @@ class Spawns:
 
 
 def draw_spawns(
-    store: RolloutStore, count: int, length: int, size: tuple[int, int], seed: int = 0
+    store: RolloutStore,
+    count: int,
+    length: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    pose: Sequence[str] = (),
+    stride: int = 1,
 ) -> Spawns:
-    """Cut `count` stretches of `length` frames, spread evenly over the store's episodes."""
+    """Cut `count` stretches of `length` frames, spread evenly over the store's episodes.
+
+    Under `pose`, the infos that make it up, poses stand where actions do, and every `stride`-th
+    frame is taken.
+    """
     rng = np.random.default_rng(seed)
-    usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= length]
+    span = (length - 1) * stride + 1
+    usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= span]
     if not usable:
         raise RolloutError(
-            f"no episode of {store.path} has {length} frames for a spawn; "
+            f"no episode of {store.path} has {span} frames for a spawn; "
             "collect longer episodes or store shorter spawns"
         )
-    windows = Windows(store, length, usable)
+    windows = Windows(store, span, usable)
     frames, actions, sources = [], [], []
     for i in range(count):
         episode = usable[i % len(usable)]
-        start = int(rng.integers(0, store.lengths[episode] + 2 - length))
+        start = int(rng.integers(0, store.lengths[episode] + 2 - span))
         window = windows.read(episode, start)
-        frames.append(fit_frames(window["frames"], size))
-        actions.append(without_first_action(window["action"]))
+        frames.append(fit_frames(window["frames"][::stride], size))
+        if pose:
+            actions.append(read_poses(store, episode, pose)[start : start + span : stride])
+        else:
+            actions.append(without_first_action(window["action"]))
         source = {"seed": int(store.seeds[episode]), "policy": store.policies[episode]}
         sources.append({**source, "start": start})
     return Spawns(np.stack(frames), np.stack(actions), sources)
@@ -87,14 +104,13 @@ def save_spawns(folder: str | Path, rollouts: str | Path, count: int, length: in
             f"{rollouts} holds {store.env_id}, but the world model in {folder} learned "
             f"{provenance['env_id']}; give it rollouts of that"
         )
-    n = int(getattr(store.action_space, "n", 0))
-    dims = 0 if n else int(np.prod(store.action_space.shape or ()))
-    if (n, dims) != (config.actions.n, len(config.actions.low)):
-        raise RolloutError(
-            f"{rollouts} has the action space {store.action_space}, but the world model in "
-            f"{folder} was made for {config.actions}; give it rollouts of its own environment"
-        )
-    spawns = draw_spawns(store, count, length, config.frame_size)
+    if config.conditioning == "pose":
+        run = provenance["training"]
+        pose, stride = run["pose"].split(","), run["stride"]
+    else:
+        _require_same_actions(folder, config, rollouts, store)
+        pose, stride = [], 1
+    spawns = draw_spawns(store, count, length, config.frame_size, pose=pose, stride=stride)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -103,6 +119,18 @@ def save_spawns(folder: str | Path, rollouts: str | Path, count: int, length: in
         sources=np.array(json.dumps(spawns.sources)),
     )
     atomic_write_bytes(Path(folder) / SPAWNS, buffer.getvalue())
+
+
+def _require_same_actions(
+    folder: str | Path, config: WorldModelConfig, rollouts: str | Path, store: RolloutStore
+) -> None:
+    n = int(getattr(store.action_space, "n", 0))
+    dims = 0 if n else int(np.prod(store.action_space.shape or ()))
+    if (n, dims) != (config.actions.n, len(config.actions.low)):
+        raise RolloutError(
+            f"{rollouts} has the action space {store.action_space}, but the world model in "
+            f"{folder} was made for {config.actions}; give it rollouts of its own environment"
+        )
 
 
 def load_spawns(folder: str | Path) -> Spawns:

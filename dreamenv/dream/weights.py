@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +11,16 @@ from torch import nn
 
 from dreamenv.dream.allocator import keep_freed_memory
 from dreamenv.dream.spawns import Spawns, load_spawns
-from dreamenv.errors import CheckpointError, ConfigError
-from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config
+from dreamenv.errors import ConfigError
+from dreamenv.world_model.checkpoint import (
+    WEIGHTS,
+    checkpoint_folder,
+    load_world_model,
+    read_config,
+)
 from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 
-BUNDLED = "bundled:"
 DTYPES = ("auto", "float32", "bfloat16")
 
 
@@ -27,22 +30,6 @@ class Dreamer(NamedTuple):
     model: WorldModel
     spawns: Spawns
     folder: Path
-
-
-def checkpoint_folder(checkpoint: str | Path) -> Path:
-    """The folder of a checkpoint; `"bundled:NAME"` is one that ships with the package."""
-    name = str(checkpoint)
-    if not name.startswith(BUNDLED):
-        return Path(checkpoint).expanduser().resolve()
-    root = Path(str(resources.files("dreamenv"))) / "checkpoints"
-    folder = root / name.removeprefix(BUNDLED)
-    if not folder.is_dir():
-        bundled = sorted(p.name for p in root.glob("*")) if root.is_dir() else []
-        raise CheckpointError(
-            f"this installation bundles no world model {folder.name!r}; it has {bundled}. "
-            "Install the released wheel, or pass checkpoint= with a folder you trained"
-        )
-    return folder
 
 
 def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "auto") -> Dreamer:

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from dreamenv.dream.allocator import keep_freed_memory
-from dreamenv.dream.weights import checkpoint_folder
+from dreamenv.world_model.checkpoint import checkpoint_folder
 from dreamenv.errors import ConfigError
 from dreamenv.evaluation.bootstrap import CONFIDENCE, Interval, statistic_interval
 from dreamenv.evaluation.held_out_data import (

@@ -83,6 +83,7 @@ POLICIES: dict[str, tuple[str, str, str | None]] = {
     "uniform": (__name__, "UniformPolicy", None),
     "sticky": (__name__, "StickyPolicy", "stickiness"),
     "wandering": ("dreamenv.real.maze_policies", "WanderingPolicy", None),
+    "out_and_back": ("dreamenv.real.maze_policies", "OutAndBackPolicy", "noise"),
     "goal": ("dreamenv.real.maze_policies", "GoalSeekingPolicy", "noise"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from dreamenv.errors import ConfigError
@@ -50,8 +51,32 @@ class TrainConfig:
     out: str
     """Run folder; the same command continues what stands there."""
     preset: str = "small"
+    architecture: str = ""
+    """JSON laid over the preset's configuration, such as '{"dynamics": {"scan": "none"}}'."""
+    tokenizer_from: str = ""
+    """A checkpoint folder whose tokenizer is used as it is; training it is then left out."""
+    latents: str = ""
+    """File in which the encoded rollouts are kept; several runs of one tokenizer may share it.
+    Default: in the run folder."""
+    conditioning: str = "action"
+    """`action`, or `pose`: frames are known by where they are seen from (see `pose`)."""
+    pose: str = "agent_pos,agent_dir"
+    """Recorded infos that make up the pose, separated by commas."""
     window: int = 48
     """Frames per training window."""
+    window_from: int = 0
+    """Gradual context extension: begin with windows of so many frames, and as many more of them,
+    and double the length until it is `window`; 0 begins with `window`."""
+    window_growth: float = 0.5
+    """Share of the dynamics' updates after which windows have their full length."""
+    segments: int = 1
+    """Parts of a window between which the memory is handed on but no gradient flows."""
+    state_reset: float = 0.0
+    """Chance that a row forgets everything where a segment begins."""
+    stride: int = 1
+    """Every so many frames make a window; more than 1 only under poses."""
+    retrace: float = 0.0
+    """Share of windows whose second half is the exact reverse of the first; only under poses."""
     seed: int = 0
     dtype: str = "bfloat16"
     threads: int = 0
@@ -77,11 +102,41 @@ class TrainConfig:
     spawn_frames: int = 32
     """Real frames in each of them."""
 
+    def window_at(self, step: int) -> int:
+        """Frames per window at update `step` of the dynamics."""
+        if not self.window_from:
+            return self.window
+        doublings = math.log2(self.window / self.window_from)
+        done = step / max(1.0, self.window_growth * self.dynamics.steps)
+        return min(self.window, self.window_from * 2 ** int(done * (math.ceil(doublings) + 1)))
+
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
         if self.window < 2:
             raise ConfigError(f"a window needs at least 2 frames, not {self.window}")
+        if self.segments < 1 or self.window % self.segments:
+            raise ConfigError(
+                f"a window of {self.window} frames does not fall into {self.segments} segments"
+            )
+        if self.window_from and (self.segments > 1 or not 2 <= self.window_from <= self.window):
+            raise ConfigError(
+                "window_from is from 2 to window, and windows of several segments do not grow: "
+                f"{self.window_from}, window {self.window}, segments {self.segments}"
+            )
+        for name in ("state_reset", "retrace", "window_growth"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share, 0 … 1, not {getattr(self, name)}")
+        if self.state_reset and self.segments == 1:
+            raise ConfigError("state_reset happens between segments; set segments above 1")
+        if self.conditioning != "pose" and (self.stride != 1 or self.retrace):
+            raise ConfigError(
+                "stride and retrace leave out or turn round actions; they need conditioning pose"
+            )
+        if self.stride < 1 or (self.retrace and self.window % 2):
+            raise ConfigError(
+                f"stride is at least 1, and a retraced window even: {self.stride}, {self.window}"
+            )
         for name in ("log_every", "evaluate_every", "checkpoint_every", "spawns", "spawn_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from dreamenv.errors import RolloutError
+from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import model_time
 from dreamenv.world_model.model import WorldModel
@@ -47,51 +48,94 @@ class LatentWindows:
     Frames are encoded once and kept in the file `cache`, which is remade when it is of other
     episodes or of another tokenizer, or is damaged. The tokenizer's standardisation is measured
     on them and kept beside them: `model.tokenizer` has it afterwards.
+
+    Args:
+        store: the rollouts.
+        model: whose tokenizer encodes them, and whose `conditioning` decides what stands where
+            actions do.
+        cache: file of the encoded rollouts.
+        window: most frames a window has.
+        stride: every so many frames of an episode make a window.
+        retrace: share of windows that go forth and exactly back again.
+        pose: infos that make up a pose; kept beside the latents if the store has them.
     """
 
-    def __init__(self, store: RolloutStore, model: WorldModel, cache: Path, window: int) -> None:
-        self.window = window
-        lengths = np.asarray(store.lengths) + 1  # frames, not steps
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        starts = [
-            offset + np.arange(length - window + 1)
-            for offset, length in zip(offsets, lengths, strict=False)
-            if length >= window
-        ]
-        if not starts:
-            raise RolloutError(
-                f"no episode of {store.path} has the {window} frames of a training window; "
-                "collect longer episodes or train with a shorter window"
-            )
-        self.starts = np.concatenate(starts)
-        tag = _fingerprint(store, model)
+    def __init__(
+        self,
+        store: RolloutStore,
+        model: WorldModel,
+        cache: Path,
+        window: int,
+        stride: int = 1,
+        retrace: float = 0.0,
+        pose: Sequence[str] = (),
+    ) -> None:
+        self.window, self.stride, self.retrace = window, stride, retrace
+        self.lengths = np.asarray(store.lengths) + 1  # frames, not steps
+        for share, frames in ((1 - retrace, window), (retrace, window // 2)):
+            if share and not len(self._starts(frames)):
+                raise RolloutError(
+                    f"no episode of {store.path} has the {(frames - 1) * stride + 1} frames of a "
+                    "training window; collect longer episodes or train with a shorter window"
+                )
+        tag = _fingerprint(store, model, pose)
         arrays = _read_cache(cache, tag)
         if arrays is None:
-            arrays = _encode(store, model)
+            arrays = _encode(store, model, pose)
             _write_cache(cache, tag, arrays)
         tokenizer = model.tokenizer
         for buffer in ("latent_mean", "latent_std"):
             getattr(tokenizer, buffer).copy_(torch.from_numpy(arrays[buffer]))
-        self.latents, self.actions = arrays["latents"], arrays["action"]
+        self.latents = arrays["latents"]
+        self.poses = model.config.conditioning == "pose"
+        self.actions = arrays["pose" if self.poses else "action"]
         self.rewards, self.terminated = arrays["reward"], arrays["terminated"]
 
-    def batch(self, rows: int, rng: np.random.Generator) -> Batch:
-        """`rows` windows, uniform over all starts; each begins with the start token."""
-        first = self.starts[rng.integers(0, len(self.starts), rows)]
-        index = first[:, None] + np.arange(self.window)
+    def batch(self, rows: int, rng: np.random.Generator, window: int = 0) -> Batch:
+        """`rows` windows, uniform over all starts; each begins with the start token.
+
+        Args:
+            rows: how many.
+            rng: draws them.
+            window: frames of each, by default the most.
+        """
+        window = window or self.window
+        there_and_back = rng.random(rows) < self.retrace
+        steps = np.tile(np.arange(window), (rows, 1))
+        steps[there_and_back] = np.minimum(np.arange(window), np.arange(window)[::-1])
+        first = np.empty(rows, np.int64)
+        for back, frames in ((False, window), (True, window // 2)):
+            chosen = there_and_back == back
+            if chosen.any():
+                starts = self._starts(frames)
+                first[chosen] = starts[rng.integers(0, len(starts), int(chosen.sum()))]
+        index = first[:, None] + self.stride * steps
         actions = self.actions[index]
         if actions.dtype.kind == "f":
-            actions = actions.reshape(rows, self.window, -1)
-        actions[:, 0] = -1 if actions.dtype.kind == "i" else np.nan
+            actions = actions.reshape(rows, window, -1)
+        if not self.poses:
+            actions[:, 0] = -1 if actions.dtype.kind == "i" else np.nan
+        # What was received on the frames between belongs to the frame that follows them.
+        between = (index[:, :, None] - np.arange(self.stride)).clip(min=0)
+        rewards = self.rewards[between].sum(-1)
+        rewards[there_and_back, window // 2 :] = np.nan  # nothing is received on the way back
         return Batch(
             torch.from_numpy(self.latents[index]).float(),
             torch.from_numpy(actions),
-            torch.from_numpy(self.rewards[index]),
+            torch.from_numpy(rewards),
             torch.from_numpy(self.terminated[index]),
         )
 
+    def _starts(self, frames: int) -> np.ndarray:
+        """Where windows of `frames` frames may begin, in the arrays of all episodes together."""
+        span = (frames - 1) * self.stride + 1
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)])[:-1]
+        counts = np.maximum(self.lengths - span + 1, 0)
+        before = np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(offsets, counts) + np.arange(counts.sum()) - before
 
-def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
+
+def _encode(store: RolloutStore, model: WorldModel, pose: Sequence[str]) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     discrete_start = int(getattr(store.action_space, "start", 0))
     for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):
@@ -106,6 +150,8 @@ def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
         parts.setdefault("latents", []).append(np.concatenate(latents))
         for name in ("action", "reward", "terminated"):
             parts.setdefault(name, []).append(window[name])
+        if pose:
+            parts.setdefault("pose", []).append(read_poses(store, episode, pose))
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return {**joined, **_standardise(joined["latents"])}
 
@@ -122,9 +168,9 @@ def _standardise(latents: np.ndarray) -> dict[str, np.ndarray]:
     return {"latent_mean": mean.astype(np.float32), "latent_std": std.astype(np.float32)}
 
 
-def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
-    """Equal for equal episodes under an equal tokenizer."""
-    digest = hashlib.sha256(store.env_id.encode())
+def _fingerprint(store: RolloutStore, model: WorldModel, pose: Sequence[str]) -> str:
+    """Equal for equal episodes under an equal tokenizer, with the same poses."""
+    digest = hashlib.sha256(",".join([store.env_id, *pose]).encode())
     for array in (store.lengths, store.seeds, store.returns):
         digest.update(array.tobytes())
     for tensor in model.tokenizer.parameters():

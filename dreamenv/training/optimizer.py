@@ -31,9 +31,8 @@ class Optimizer:
                 )
             )
 
-    def step(self, loss: torch.Tensor, rate: float, clip: float = 1.0) -> float:
-        """Backward, clip, update at learning rate `rate`; returns the gradient's norm."""
-        loss.backward()
+    def step(self, rate: float, clip: float = 1.0) -> float:
+        """Clip the gradients, update at learning rate `rate`; returns the gradients' norm."""
         norm = nn.utils.clip_grad_norm_(self.parameters, clip)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

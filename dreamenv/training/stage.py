@@ -10,9 +10,9 @@ import pickle
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class Stage(Generic[B]):
         modules: what is trained.
         hidden: the part whose matrices Muon updates.
         make_batch: batch of update i; must depend on i alone.
-        losses: (batch, i, generator) → losses, of which `total` is minimised.
+        losses: (batch, i, generator) → losses, of which `total` is minimised, of each segment
+            of the batch; a segment's gradient is taken before the next segment is asked for.
         frames_per_batch: for the rate in frames/s.
         evaluate: called with the averaged weights in place.
         on_checkpoint: called with the averaged weights in place before each state is saved, so
@@ -54,7 +55,7 @@ class Stage(Generic[B]):
         modules: nn.ModuleDict,
         hidden: nn.Module,
         make_batch: Callable[[int], B],
-        losses: Callable[[B, int, torch.Generator], dict[str, Tensor]],
+        losses: Callable[[B, int, torch.Generator], Iterable[dict[str, Tensor]]],
         frames_per_batch: int,
         evaluate: Callable[[int, SummaryWriter], dict[str, float]] | None = None,
         on_checkpoint: Callable[[int], None] | None = None,
@@ -105,7 +106,7 @@ class Stage(Generic[B]):
                 bar.update()
                 if self.step % config.log_every == 0:
                     now = time.perf_counter()
-                    values = {key: float(value.detach()) for key, value in losses.items()}
+                    values = {key: float(value) for key, value in losses.items()}
                     values["gradient_norm"] = norm
                     values["frames_per_second"] = (
                         config.log_every * self.frames_per_batch / (now - mark)
@@ -125,17 +126,20 @@ class Stage(Generic[B]):
             batches.close()  # type: ignore[attr-defined]
             bar.close()
 
-    def _update(self, batch: B) -> tuple[dict[str, Tensor], float]:
+    def _update(self, batch: B) -> tuple[dict[str, Any], float]:
         generator = torch.Generator().manual_seed(self.run_config.seed * 1_000_003 + self.step)
-        losses = self.losses(batch, self.step, generator)
-        norm = self.optimizer.step(losses["total"], self.config.rate(self.step))
+        parts = []
+        for losses in self.losses(batch, self.step, generator):
+            losses["total"].backward()
+            parts.append({name: value.detach() for name, value in losses.items()})
+        norm = self.optimizer.step(self.config.rate(self.step))
         if not math.isfinite(norm):
             raise DreamEnvError(
                 f"{self.name}: the gradient is not finite at update {self.step}; the state of the "
                 f"last checkpoint stands in {self.path}; resume with a lower learning rate"
             )
         self.average.update(self.modules)
-        return losses, norm
+        return {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}, norm
 
     def _evaluate(self, writer: SummaryWriter) -> None:
         assert self.evaluate is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.files import atomic_write_json
+from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.data import LatentWindows, sample_frames
 from dreamenv.training.stage import Stage
-from dreamenv.world_model.checkpoint import save_world_model
+from dreamenv.world_model.checkpoint import (
+    checkpoint_folder,
+    load_world_model,
+    read_config,
+    save_world_model,
+)
 from dreamenv.world_model.config import ActionConfig, RewardConfig, WorldModelConfig, preset
 from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
@@ -48,14 +55,18 @@ def train(config: TrainConfig) -> Path:
         raise ConfigError("compile crashes on the CPU with several threads; add --threads 1")
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
     _require_usable(config, store, held_out)
-    architecture = model_config(config.preset, store)
+    architecture = model_config(config, store)
+    _require_trainable(config, architecture)
     out = Path(config.out)
     try:
         _enter_run_folder(out, config, store)
         torch.manual_seed(config.seed)
         model = WorldModel(architecture).to(device)
         model.compute_dtype = getattr(torch, config.dtype)
-        train_tokenizer(model, config, store, held_out)
+        if config.tokenizer_from:
+            take_tokenizer(model, config.tokenizer_from)
+        else:
+            train_tokenizer(model, config, store, held_out)
         train_dynamics(model, config, store, held_out)
     except OSError as error:
         raise DreamEnvError(
@@ -74,8 +85,21 @@ def _require_usable(config: TrainConfig, store: RolloutStore, held_out: RolloutS
                 f"{one} and that of {config.held_out} is {other}"
             )
     # Found out now rather than after hours of training.
-    Windows(store, config.window)
-    Windows(held_out, max(CONTEXT + HORIZON, config.spawn_frames))
+    shortest = config.window if config.retrace < 1 else config.window // 2
+    Windows(store, (shortest - 1) * config.stride + 1)
+    longest = max(CONTEXT + HORIZON, config.spawn_frames)
+    Windows(held_out, (longest - 1) * config.stride + 1)
+
+
+def _require_trainable(config: TrainConfig, architecture: WorldModelConfig) -> None:
+    dynamics, segment = architecture.dynamics, config.window // config.segments
+    if dynamics.attention in ("window", "bidirectional") and dynamics.attention_window >= segment:
+        raise ConfigError(
+            f"attention over {dynamics.attention_window} frames before needs training windows of "
+            f"more than that, not {segment}: raise window or lower dynamics.attention_window"
+        )
+    if dynamics.attention == "bidirectional" and config.segments > 1:
+        raise ConfigError("bidirectional attention hands no memory on: set segments to 1")
 
 
 def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> None:
@@ -97,10 +121,17 @@ def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> No
     atomic_write_json(path, now)
 
 
-def model_config(preset_name: str, store: RolloutStore) -> WorldModelConfig:
-    """The preset, fitted to a store's actions and rewards."""
+def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
+    """The preset, fitted to a store's actions or poses and rewards, with the run's own changes.
+
+    Raises:
+        ConfigError: the changes name fields that are not there, or do not fit together.
+        RolloutError: poses are wanted, and the store has none.
+    """
     space = store.action_space
-    if hasattr(space, "n"):
+    if config.conditioning == "pose":
+        actions = _pose_box(config, store)
+    elif hasattr(space, "n"):
         actions = ActionConfig(n=int(space.n))
     else:
         low, high = (tuple(float(x) for x in b.ravel()) for b in (space.low, space.high))
@@ -112,7 +143,51 @@ def model_config(preset_name: str, store: RolloutStore) -> WorldModelConfig:
         values = np.unique(np.quantile(rewards, np.linspace(0, 1, 2 * MOST_REWARD_VALUES)))
     reward_config = RewardConfig(tuple(float(v) for v in values), exact)
     channels = store.observation_space.shape[-1]
-    return preset(preset_name, actions=actions, rewards=reward_config, frame_channels=channels)
+    fitted = preset(
+        config.preset,
+        conditioning=config.conditioning,
+        actions=actions,
+        rewards=reward_config,
+        frame_channels=channels,
+    )
+    whole = overlay(fitted.to_dict(), config.architecture)
+    if config.tokenizer_from:
+        # The weights that are taken decide how large the tokenizer is.
+        source, _ = read_config(checkpoint_folder(config.tokenizer_from))
+        whole["tokenizer"] = dataclasses.asdict(source.tokenizer)
+    return WorldModelConfig.from_dict(whole)
+
+
+def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
+    """Nested plain data with the JSON object `changes` laid over it."""
+    try:
+        parsed = json.loads(changes or "{}")
+    except ValueError as error:
+        raise ConfigError(f"architecture is no JSON ({error}): {changes}") from None
+    if not isinstance(parsed, dict):
+        raise ConfigError(f"architecture must be a JSON object, not {changes}")
+
+    def lay(below: Any, above: Any) -> Any:
+        if isinstance(below, dict) and isinstance(above, dict):
+            return below | {key: lay(below.get(key), value) for key, value in above.items()}
+        return above
+
+    return lay(whole, parsed)
+
+
+def _pose_box(config: TrainConfig, store: RolloutStore) -> ActionConfig:
+    """Whole numbers between which all poses of the store lie."""
+    keys = config.pose.split(",")
+    poses = [read_poses(store, i, keys) for i in range(store.num_episodes)]
+    low = np.floor(np.min([p.min(0) for p in poses], 0))
+    high = np.maximum(np.ceil(np.max([p.max(0) for p in poses], 0)), low + 1)
+    return ActionConfig(low=tuple(map(float, low)), high=tuple(map(float, high)))
+
+
+def take_tokenizer(model: WorldModel, checkpoint: str) -> None:
+    """Give `model` the tokenizer of another checkpoint."""
+    source = load_world_model(checkpoint_folder(checkpoint), model.device)
+    model.tokenizer.load_state_dict(source.tokenizer.state_dict())
 
 
 def train_tokenizer(
@@ -125,9 +200,9 @@ def train_tokenizer(
         rng = np.random.default_rng([run.seed, 1, key])
         return torch.from_numpy(sample_frames(source, count, rng, size)).to(model.device)
 
-    def losses(batch: Tensor, _: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(batch: Tensor, _: int, generator: torch.Generator) -> list[dict[str, Tensor]]:
         with model.autocast():
-            return {"total": model.tokenizer.loss(to_unit(batch), generator)}
+            return [{"total": model.tokenizer.loss(to_unit(batch), generator)}]
 
     def evaluate(step: int, writer: SummaryWriter) -> dict[str, float]:
         real = to_unit(frames(held_out, 256, 0))
@@ -154,11 +229,12 @@ def train_dynamics(
     model: WorldModel, run: TrainConfig, store: RolloutStore, held_out: RolloutStore
 ) -> None:
     """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes."""
-    cache = Path(run.out) / "training" / "latents.npz"
-    data = LatentWindows(store, model, cache, run.window)
-    sample = data.batch(256, np.random.default_rng([run.seed, 3])).latents
+    cache = Path(run.latents) if run.latents else Path(run.out) / "training" / "latents.npz"
+    pose = run.pose.split(",") if run.conditioning == "pose" else ()
+    data = LatentWindows(store, model, cache, run.window, run.stride, run.retrace, pose)
+    sample = data.batch(256, np.random.default_rng([run.seed, 3]), min(run.window, 48)).latents
     model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
-    clips = held_out_clips(held_out, model.config)
+    clips = held_out_clips(held_out, model.config, run)
     if run.compile:
         # Every layer is compiled for every shape and for training and looking; torch stops at 8.
         torch._dynamo.config.recompile_limit = 8 * len(model.dynamics.layers)
@@ -166,11 +242,17 @@ def train_dynamics(
             layer.compile()
     forcing_from = run.self_forcing_from * run.dynamics.steps
 
-    def losses(batch: Batch, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def make_batch(step: int) -> Batch:
+        window = run.window_at(step)
+        rows = run.dynamics.batch * run.window // window
+        return data.batch(rows, np.random.default_rng([run.seed, 2, step]), window)
+
+    def losses(batch: Batch, step: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         objective = run.objective
         if step < forcing_from:
             objective = dataclasses.replace(objective, self_forcing=0.0)
-        return model.loss(batch.to(model.device), objective, generator)
+        batch = batch.to(model.device)
+        return model.segment_losses(batch, objective, generator, run.segments, run.state_reset)
 
     def checkpoint(step: int) -> None:
         save_world_model(run.out, model, provenance(run, store, step))
@@ -181,7 +263,7 @@ def train_dynamics(
         run.dynamics,
         nn.ModuleDict({"dynamics": model.dynamics, "head": model.head}),
         model.dynamics.layers,
-        lambda i: data.batch(run.dynamics.batch, np.random.default_rng([run.seed, 2, i])),
+        make_batch,
         losses,
         run.dynamics.batch * run.window,
         lambda step, writer: open_loop_metrics(model, clips, step, writer),
@@ -200,15 +282,27 @@ def provenance(run: TrainConfig, store: RolloutStore, step: int) -> dict[str, An
     }
 
 
-def held_out_clips(store: RolloutStore, config: WorldModelConfig) -> dict[str, Tensor]:
+def held_out_clips(
+    store: RolloutStore, config: WorldModelConfig, run: TrainConfig
+) -> dict[str, Tensor]:
     """Fixed clips of context and horizon from episodes the model never trains on."""
-    window = Windows(store, CONTEXT + HORIZON).sample(np.random.default_rng(0), CLIPS)
-    actions = torch.from_numpy(window["action"])
-    if actions.is_floating_point():
-        actions = actions.reshape(*actions.shape[:2], -1)
-    actions[:, 0] = torch.nan if actions.is_floating_point() else -1
-    frames = torch.from_numpy(fit_frames(window["frames"], config.frame_size))
-    return {"frames": frames, "actions": actions}
+    rng = np.random.default_rng(0)
+    windows = Windows(store, run.stride * (CONTEXT + HORIZON - 1) + 1)
+    places = [windows.locate(int(i)) for i in rng.integers(windows.num_windows, size=CLIPS)]
+    clips = [windows.read(*place) for place in places]
+    frames = np.stack([clip["frames"][:: run.stride] for clip in clips])
+    if config.conditioning == "pose":
+        poses = [
+            read_poses(store, episode, run.pose.split(","))[start : start + windows.length]
+            for episode, start in places
+        ]
+        actions = torch.from_numpy(np.stack(poses)[:, :: run.stride])
+    else:
+        actions = torch.from_numpy(np.stack([clip["action"] for clip in clips]))
+        if actions.is_floating_point():
+            actions = actions.reshape(*actions.shape[:2], -1)
+        actions[:, 0] = torch.nan if actions.is_floating_point() else -1
+    return {"frames": torch.from_numpy(fit_frames(frames, config.frame_size)), "actions": actions}
 
 
 def open_loop_metrics(

@@ -1,4 +1,4 @@
-"""Frame-local attention: a token sees all tokens of its own frame and of the k frames before."""
+"""Attention over frames: causal over the last k or over all of them, or within a short window."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ class AxialRotation(nn.Module):
     are cached unrotated and turned by their age, which keeps angles small for ever.
     """
 
-    def __init__(self, head_dim: int, grid: tuple[int, int]) -> None:
+    def __init__(self, head_dim: int, grid: tuple[int, int], decades: float = 1.5) -> None:
+        """The slowest rate of turning is 10^−decades radians a frame."""
         super().__init__()
         pairs = head_dim // 2
         counts = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
-        time, row, column = (10.0 ** -torch.linspace(0, 1.5, n).double() for n in counts)
+        ranges = (decades, 1.5, 1.5)
+        time, row, column = (
+            10.0 ** -torch.linspace(0, span, n).double()
+            for n, span in zip(counts, ranges, strict=True)
+        )
         rows = torch.arange(grid[0]).double().repeat_interleave(grid[1])
         columns = torch.arange(grid[1]).double().repeat(grid[0])
         space = torch.cat([rows[:, None] * row, columns[:, None] * column], 1)
@@ -50,9 +55,15 @@ class AxialRotation(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """Multi-head attention over a sliding window of frames, in one or two streams."""
+    """Multi-head causal attention over frames, in one or two streams.
 
-    def __init__(self, width: int, head_dim: int, window: int, grid: tuple[int, int]) -> None:
+    A token attends to all tokens of its own frame and of the `window` frames before it, or of
+    all frames before it if `window` is None; the cache then grows with every frame.
+    """
+
+    def __init__(
+        self, width: int, head_dim: int, window: int | None, grid: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.window = window
         self.head_dim = head_dim
@@ -60,43 +71,49 @@ class FrameAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.query_norm = RMSNorm(head_dim)
         self.key_norm = RMSNorm(head_dim)
-        self.rotation = AxialRotation(head_dim, grid)
+        self.rotation = AxialRotation(head_dim, grid, decades=1.5 if window else 3.0)
+
+    def initial_state(self, slots: int, tokens: int, like: Tensor) -> dict[str, Tensor]:
+        """The cache before the first frame."""
+        heads = self.out.in_features // self.head_dim
+        past = like.new_zeros(slots, self.window or 0, tokens, heads, self.head_dim)
+        return {"keys": past, "values": past.clone()}
 
     def forward(
         self,
         write: Tensor,
-        past: tuple[Tensor, Tensor],
+        past: dict[str, Tensor],
         seen: Tensor,
         read: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+        keep: bool = True,
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """Attend.
 
         Args:
             write: tokens (b, t, n, d) of the stream whose keys and values later frames see.
-            past: keys and values of the k frames before, unrotated, (b, k, n, h, head_dim).
+            past: `keys` and `values` of p frames before, unrotated, (b, p, n, h, head_dim);
+                p is the window, or all that came before.
             seen: how many frames came before, (b,); older entries of `past` are masked.
             read: tokens of a stream that sees strictly earlier frames of `write` and itself.
+            keep: False leaves the returned cache as it was given.
 
         Returns:
-            Output of both streams, and the keys and values of the last k frames.
+            Output of both streams, and the cache with the new frames in it.
         """
+        before = past["keys"].shape[1]
         query, key, value = self._project(write)
-        keys, values = (
-            torch.cat([old.to(new.dtype), new], 1)
-            for old, new in zip(past, (key, value), strict=True)
-        )
-        cache = (keys[:, -self.window :], values[:, -self.window :])
-        rotated = self.rotation(keys, -self.window)
-        offsets = (0, self.window)  # of keys relative to the query's frame − window
-        out = self._attend(self.rotation(query, 0), rotated, values, seen, offsets)
+        keys = torch.cat([past["keys"].to(key.dtype), key], 1)
+        values = torch.cat([past["values"].to(value.dtype), value], 1)
+        if keep:
+            last = -self.window if self.window else 0
+            past = {"keys": keys[:, last:], "values": values[:, last:]}
+        rotated = self.rotation(keys, -before)
+        out = self._attend(self.rotation(query, 0), rotated, values, seen, before)
         if read is None:
-            return out, None, cache
+            return out, None, past
         query, key, value = self._project(read)
-        out_read = self._attend(
-            self.rotation(query, 0), rotated, values, seen, (0, self.window - 1),
-            own=(self.rotation(key, 0), value),
-        )  # fmt: skip
-        return out, out_read, cache
+        own = (self.rotation(key, 0), value)
+        return out, self._attend(self.rotation(query, 0), rotated, values, seen, before, own), past
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = self.qkv(tokens).unflatten(-1, (3, -1, self.head_dim)).unbind(-3)
@@ -108,18 +125,18 @@ class FrameAttention(nn.Module):
         keys: Tensor,
         values: Tensor,
         seen: Tensor,
-        offsets: tuple[int, int],
+        before: int,
         own: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Query frame i sees key frames i+offsets[0] … i+offsets[1], and its frame of `own`.
+        """Query frame i sees key frames up to i + before, or its frame of `own` instead of that.
 
-        Queries go in chunks of `window` frames, each against the 2·window keys it can see, so the
-        cost grows with the number of frames and not with its square.
+        With a window, queries go in chunks of `window` frames, each against the 2·window keys it
+        can see, so the cost grows with the number of frames and not with its square.
         """
         slots, frames, tokens = query.shape[:3]
-        size = min(self.window, frames)
+        size = min(self.window or frames, frames)
         missing = -frames % size
-        span = size + self.window
+        span = size + before
         query, keys, values = (_pad_frames(x, missing) for x in (query, keys, values))
         chunked_query = query.unflatten(1, (-1, size))
         chunked_keys, chunked_values = (
@@ -128,9 +145,11 @@ class FrameAttention(nn.Module):
         chunks = chunked_query.shape[1]
         i = torch.arange(size, device=query.device)[:, None]
         j = torch.arange(span, device=query.device)[None, :]
-        visible = (j >= i + offsets[0]) & (j <= i + offsets[1])
-        # Key frame m of the padded past is real iff it lies at or after window − seen.
-        first = (self.window - seen.clamp(max=self.window))[:, None, None, None]
+        visible = j <= i + (before if own is None else before - 1)
+        if self.window:
+            visible = visible & (j >= i)
+        # Key frame m of the padded past is real iff it lies at or after before − seen.
+        first = (before - seen.clamp(max=before))[:, None, None, None]
         start = torch.arange(chunks, device=query.device)[None, :, None, None] * size
         mask = visible & (start + j >= first)  # (b, chunks, size, span)
         if own is not None:
@@ -144,13 +163,41 @@ class FrameAttention(nn.Module):
             x.flatten(2, 3).flatten(0, 1).transpose(1, 2)
             for x in (chunked_query, chunked_keys, chunked_values)
         )
-        out = _softmax_attention(q, k, v, mask.unsqueeze(1))
+        out = softmax_attention(q, k, v, mask.unsqueeze(1))
         out = out.transpose(1, 2).flatten(2).unflatten(0, (slots, chunks))
         out = out.unflatten(2, (size, tokens)).flatten(1, 2)[:, :frames]
         return self.out(out)
 
 
-def _softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+class WindowAttention(FrameAttention):
+    """Attention among all frames of a window, earlier and later; nothing is cached."""
+
+    def initial_state(self, slots: int, tokens: int, like: Tensor) -> dict[str, Tensor]:
+        """Empty."""
+        return {}
+
+    def forward(
+        self,
+        write: Tensor,
+        past: dict[str, Tensor],
+        seen: Tensor,
+        read: Tensor | None = None,
+        keep: bool = True,
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """Attend within (b, t, n, d), of which the first t − `seen` frames are empty."""
+        query, key, value = self._project(write)
+        q, k, v = (
+            x.flatten(1, 2).transpose(1, 2)
+            for x in (self.rotation(query, 0), self.rotation(key, 0), value)
+        )
+        frames, tokens = write.shape[1:3]
+        real = torch.arange(frames, device=seen.device) >= frames - seen[:, None]
+        mask = real.repeat_interleave(tokens, 1)[:, None, None]
+        out = softmax_attention(q, k, v, mask.expand(-1, -1, q.shape[2], -1))
+        return self.out(out.transpose(1, 2).flatten(2).unflatten(1, (frames, tokens))), None, past
+
+
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Attention (…, queries, d) over (…, keys, d) where `mask` is True.
 
     Written out on the CPU: torch's fused kernel takes three times as long backwards there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,23 @@ from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.md"
+BUNDLED = "bundled:"
+
+
+def checkpoint_folder(checkpoint: str | Path) -> Path:
+    """The folder of a checkpoint; `"bundled:NAME"` is one that ships with the package."""
+    name = str(checkpoint)
+    if not name.startswith(BUNDLED):
+        return Path(checkpoint).expanduser().resolve()
+    root = Path(str(resources.files("dreamenv"))) / "checkpoints"
+    folder = root / name.removeprefix(BUNDLED)
+    if not folder.is_dir():
+        bundled = sorted(p.name for p in root.glob("*")) if root.is_dir() else []
+        raise CheckpointError(
+            f"this installation bundles no world model {folder.name!r}; it has {bundled}. "
+            "Install the released wheel, or pass checkpoint= with a folder you trained"
+        )
+    return folder
 
 
 def save_world_model(

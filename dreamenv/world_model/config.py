@@ -77,29 +77,66 @@ class TokenizerConfig:
             raise ConfigError(f"tokenizer.blocks and latent_noise must not be negative: {self}")
 
 
+SCANS = ("block", "frame", "none")
+ATTENTIONS = ("window", "full", "bidirectional", "none")
+CONDITIONINGS = ("action", "pose")
+
+
 @dataclass(frozen=True)
 class DynamicsConfig:
-    """Layers of block-wise SSM scan → frame-local attention → MLP."""
+    """Layers of block-wise SSM scan → frame-local attention → MLP, and their rivals."""
 
     width: int = 256
+    scan: str = "block"
+    """`block`: every block of the token grid is scanned on its own. `frame`: one scan over all
+    tokens, frame after frame, as in plain Mamba-2. `none`: no scan."""
     scan_blocks: tuple[tuple[int, int], ...] = ((4, 4), (2, 2), (1, 1), (4, 4))
-    """Height and width, in tokens, of the scan blocks of each layer."""
+    """Height and width, in tokens, of the scan blocks of each layer; one entry per layer."""
+    attention: str = "window"
+    """`window`: causal over the last frames. `full`: causal over all frames; the cache grows with
+    every frame. `bidirectional`: frames of a short window see each other both ways, and nothing
+    older is remembered (needs `scan` "none"). `none`: no attention."""
     attention_window: int = 4
     """k: a token attends to its own frame and to the k frames before it."""
     attention_head_dim: int = 32
-    mlp_ratio: int = 3
+    patch: int = 1
+    """Latents of patch × patch places make one token."""
+    mlp_ratio: float = 3
+    """Width of the MLP's hidden layer over `width`."""
     condition_width: int = 128
     ssm_expand: int = 2
     ssm_head_dim: int = 64
     ssm_state_dim: int = 64
     ssm_conv: int = 4
+    ssm_step_range: tuple[float, float] = (1e-3, 1e-1)
+    """Step sizes Δ that the heads start with; a small Δ forgets slowly."""
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, *(f.name for f in dataclasses.fields(self)))
+        for name, choices in (("scan", SCANS), ("attention", ATTENTIONS)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"dynamics.{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}"
+                )
+        _require_positive(
+            self,
+            *(f.name for f in dataclasses.fields(self)
+              if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range")),
+        )  # fmt: skip
         if not self.scan_blocks:
             raise ConfigError("dynamics.scan_blocks must name a block for at least one layer")
+        if self.scan == self.attention == "none":
+            raise ConfigError("dynamics.scan and attention are both none: nothing would remember")
+        if self.attention == "bidirectional" and self.scan != "none":
+            raise ConfigError(
+                "bidirectional attention sees later frames, a scan cannot: set dynamics.scan none"
+            )
+        if not self.mlp_ratio > 0 or not 0 < self.ssm_step_range[0] <= self.ssm_step_range[1] <= 1:
+            raise ConfigError(
+                "need dynamics.mlp_ratio > 0 and 0 < ssm_step_range[0] ≤ [1] ≤ 1: "
+                f"{self.mlp_ratio}, {self.ssm_step_range}"
+            )
         if self.width % self.attention_head_dim or self.attention_head_dim % 2:
             raise ConfigError(
                 "dynamics.width must be a multiple of dynamics.attention_head_dim, which must be "
@@ -131,6 +168,9 @@ class WorldModelConfig:
     frame_size: tuple[int, int] = (64, 64)
     """Height and width in pixels; larger or smaller frames are resized to it."""
     frame_channels: int = 3
+    conditioning: str = "action"
+    """`action`: a frame is known by the action that led to it. `pose`: by the place and direction
+    it is seen from, which then stand where actions stand; `actions` is their box."""
     actions: ActionConfig = field(default_factory=lambda: ActionConfig(n=6))
     rewards: RewardConfig = field(default_factory=RewardConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -141,8 +181,19 @@ class WorldModelConfig:
         _require_positive(self, "frame_size", "frame_channels")
         if any(side % 16 for side in self.frame_size):
             raise ConfigError(f"frame sides must be multiples of 16, got {self.frame_size}")
-        rows, columns = self.grid
-        for height, width in self.dynamics.scan_blocks:
+        if self.conditioning not in CONDITIONINGS:
+            raise ConfigError(
+                f"conditioning is one of {', '.join(CONDITIONINGS)}, not {self.conditioning!r}"
+            )
+        if self.conditioning == "pose" and self.actions.discrete:
+            raise ConfigError("poses are a box of numbers: give actions low and high")
+        if any(side % self.dynamics.patch for side in self.grid):
+            raise ConfigError(
+                f"dynamics.patch {self.dynamics.patch} does not tile the "
+                f"{self.grid[0]}×{self.grid[1]} latents of a frame"
+            )
+        rows, columns = self.token_grid
+        for height, width in self.dynamics.scan_blocks if self.dynamics.scan == "block" else ():
             if rows % height or columns % width:
                 raise ConfigError(
                     f"scan block {(height, width)} does not tile the {rows}×{columns} token grid"
@@ -152,8 +203,13 @@ class WorldModelConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens in a frame."""
+        """Rows and columns of latents in a frame."""
         return self.frame_size[0] // 16, self.frame_size[1] // 16
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens in a frame."""
+        return self.grid[0] // self.dynamics.patch, self.grid[1] // self.dynamics.patch
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

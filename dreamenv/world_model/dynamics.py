@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamenv.world_model.config import ActionConfig, DynamicsConfig
+from dreamenv.world_model.conditioning import ActionEmbedding, PoseEmbedding
+from dreamenv.world_model.config import DynamicsConfig
 from dreamenv.world_model.diffusion import belief
 from dreamenv.world_model.layers import DynamicsLayer, Streams
 from dreamenv.world_model.state import State
@@ -34,40 +35,6 @@ class Prediction(NamedTuple):
     """Last layer's tokens averaged over the frame, (b, t, d)."""
 
 
-class ActionEmbedding(nn.Module):
-    """Discrete actions look up a vector, continuous ones pass a small MLP."""
-
-    middle: Tensor
-    half_range: Tensor
-
-    def __init__(self, config: ActionConfig, width: int) -> None:
-        super().__init__()
-        self.config = config
-        if config.discrete:
-            self.table = nn.Embedding(config.n + 1, width)  # the last row is the start token
-        else:
-            self.start = nn.Parameter(torch.zeros(width))
-            low, high = torch.tensor(config.low), torch.tensor(config.high)
-            self.register_buffer("middle", (low + high) / 2, persistent=False)
-            self.register_buffer("half_range", (high - low) / 2, persistent=False)
-            self.mlp = nn.Sequential(
-                nn.Linear(len(config.low), width), nn.SiLU(), nn.Linear(width, width)
-            )
-
-    def forward(self, actions: Tensor) -> Tensor:
-        """Embed the action that led to each frame.
-
-        Args:
-            actions: (b, t) integers with −1 for "no action led here", or (b, t, dims) floats
-                with NaN for it.
-        """
-        if self.config.discrete:
-            return self.table(torch.where(actions < 0, self.config.n, actions))
-        start = actions.isnan().any(-1, keepdim=True)
-        scaled = (actions.nan_to_num() - self.middle) / self.half_range
-        return torch.where(start, self.start, self.mlp(scaled.to(self.start.dtype)))
-
-
 class Dynamics(nn.Module):
     """Layers of scan → attention → MLP between a latent projection and its inverse."""
 
@@ -78,22 +45,25 @@ class Dynamics(nn.Module):
         config: DynamicsConfig,
         grid: tuple[int, int],
         latent_channels: int,
-        actions: ActionConfig,
+        conditioning: ActionEmbedding | PoseEmbedding,
     ) -> None:
         super().__init__()
         self.config = config
-        self.tokens, self.latent_channels = math.prod(grid), latent_channels
+        self.grid = grid
+        self.latent_count, self.latent_channels = math.prod(grid), latent_channels
+        token_grid = (grid[0] // config.patch, grid[1] // config.patch)
+        token_channels = latent_channels * config.patch**2
         condition = config.condition_width
-        self.action = ActionEmbedding(actions, condition)
+        self.action = conditioning
         self.noise_level = nn.Sequential(
             nn.Linear(condition, condition), nn.SiLU(), nn.Linear(condition, condition)
         )
-        self.project = nn.Linear(2 * latent_channels, config.width)
-        self.position = nn.Parameter(0.02 * torch.randn(self.tokens, config.width))
+        self.project = nn.Linear(2 * token_channels, config.width)
+        self.position = nn.Parameter(0.02 * torch.randn(math.prod(token_grid), config.width))
         self.layers = nn.ModuleList(
-            DynamicsLayer(config, grid, block) for block in config.scan_blocks
+            DynamicsLayer(config, token_grid, block) for block in config.scan_blocks
         )
-        self.output = nn.Linear(config.width, latent_channels)
+        self.output = nn.Linear(config.width, token_channels)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         # Standard deviation of the change from frame to frame, measured on the training data.
@@ -104,9 +74,10 @@ class Dynamics(nn.Module):
         like = self.position
         layers = cast(list[DynamicsLayer], self.layers)
         memories = [layer.initial_state(slots, like.detach()) for layer in layers]
-        latents = like.detach().new_zeros(slots, self.tokens, self.latent_channels)
+        latents = like.detach().new_zeros(slots, self.latent_count, self.latent_channels)
         frames = torch.zeros(slots, dtype=torch.int64, device=like.device)
-        return State(memories, latents, latents.new_zeros(slots), frames)
+        grows = self.config.attention == "full"
+        return State(memories, latents, latents.new_zeros(slots), frames, grows)
 
     def forward(
         self,
@@ -133,12 +104,7 @@ class Dynamics(nn.Module):
             torch.cat([state.latents.unsqueeze(1), write.noisy[:, :-1]], 1),
             torch.cat([state.level.unsqueeze(1), write.level[:, :-1]], 1),
         )
-        action = self.action(actions)
-        streams = [write] if read is None else [write, read]
-        tokens = [self._embed(stream, previous) for stream in streams]
-        conditions = [F.silu(self._embed_level(s.level) + action) for s in streams]
-        x: Streams = (tokens[0], tokens[1] if read is not None else None)
-        c: Streams = (conditions[0], conditions[1] if read is not None else None)
+        x, c = self._enter(write, read, previous, actions)
         layers = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
             x, new = layer(x, c, layer_state, state.frames, keep)
@@ -147,13 +113,43 @@ class Dynamics(nn.Module):
         if not keep:
             return state, written, None
         frames = state.frames + write.noisy.shape[1]
-        new_state = State(layers, write.noisy[:, -1], write.level[:, -1], frames)
+        new_state = State(layers, write.noisy[:, -1], write.level[:, -1], frames, state.grows)
         if read is None or x[1] is None:
             return new_state, written, None
         return new_state, written, self._predict(x[1], read, previous)
 
-    def _embed(self, stream: Stream, previous: Stream) -> Tensor:
-        return self.project(torch.cat([stream.noisy, previous.noisy], -1)) + self.position
+    def _enter(
+        self, write: Stream, read: Stream | None, previous: Stream, actions: Tensor
+    ) -> tuple[Streams, Streams]:
+        """Tokens and conditions of both streams, as the layers take them."""
+        action = self.action(actions)
+
+        def tokens(stream: Stream) -> Tensor:
+            joined = self._to_tokens(torch.cat([stream.noisy, previous.noisy], -1))
+            return self.project(joined) + self.position
+
+        def condition(stream: Stream) -> Tensor:
+            return F.silu(self._embed_level(stream.level) + action)
+
+        if read is None:
+            return (tokens(write), None), (condition(write), None)
+        return (tokens(write), tokens(read)), (condition(write), condition(read))
+
+    def _to_tokens(self, latents: Tensor) -> Tensor:
+        """(b, t, latents, c) → (b, t, tokens, patch² · c)."""
+        p = self.config.patch
+        if p == 1:
+            return latents
+        x = latents.unflatten(2, (self.grid[0] // p, p, self.grid[1] // p, p))
+        return x.transpose(3, 4).flatten(4).flatten(2, 3)
+
+    def _to_latents(self, tokens: Tensor) -> Tensor:
+        """Inverse of `_to_tokens`."""
+        p = self.config.patch
+        if p == 1:
+            return tokens
+        x = tokens.unflatten(3, (p, p, -1)).unflatten(2, (self.grid[0] // p, self.grid[1] // p))
+        return x.transpose(3, 4).flatten(2, 5)
 
     def _embed_level(self, level: Tensor) -> Tensor:
         half = self.config.condition_width // 2
@@ -164,5 +160,5 @@ class Dynamics(nn.Module):
     def _predict(self, tokens: Tensor, stream: Stream, previous: Stream) -> Prediction:
         tokens = F.rms_norm(tokens, tokens.shape[-1:])
         mean, scale = belief(*stream, *previous, self.change)
-        output = self.output(tokens).to(mean.dtype)
+        output = self._to_latents(self.output(tokens)).to(mean.dtype)
         return Prediction(mean + scale * output, output, mean, scale, tokens.mean(2))

@@ -1,4 +1,4 @@
-"""One layer of the dynamics: block-wise SSM scan → frame-local attention → MLP.
+"""One layer of the dynamics: block-wise SSM scan → frame-local attention → MLP, or less.
 
 Tokens are shaped (b, t, n, d): slots, frames, tokens of a frame in row-major order, width. Every
 part works on a *writing* stream, whose frames enter the memory, and optionally on a *reading*
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamenv.world_model.attention import FrameAttention, RMSNorm
+from dreamenv.world_model.attention import FrameAttention, RMSNorm, WindowAttention
 from dreamenv.world_model.config import DynamicsConfig
 from dreamenv.world_model.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.state import LayerState
@@ -45,32 +45,32 @@ class BlockScan(nn.Module):
         self.conv_weight = nn.Parameter(torch.empty(config.ssm_conv, self.channels))
         self.conv_bias = nn.Parameter(torch.zeros(self.channels))
         nn.init.uniform_(self.conv_weight, -(config.ssm_conv**-0.5), config.ssm_conv**-0.5)
-        # Initial values of mamba-ssm: A in [1, 16], Δ log-uniform in [1e-3, 1e-1].
+        # Initial values of mamba-ssm: A in [1, 16], Δ log-uniform, there in [1e-3, 1e-1].
         self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
-        step = torch.empty(self.heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+        step = torch.empty(self.heads).uniform_(*map(math.log, config.ssm_step_range)).exp()
         self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
         self.skip = nn.Parameter(torch.ones(self.heads))
 
-    def initial_state(self, slots: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(SSM state, convolution tail) before the first frame."""
+    def initial_state(self, slots: int, like: Tensor) -> dict[str, Tensor]:
+        """SSM state and convolution tail before the first frame."""
         tail = len(self.conv_weight) - 1
         ssm = like.new_zeros(slots, self.blocks, self.heads, self.head_dim, self.state_dim)
-        return ssm, like.new_zeros(slots, self.blocks, tail, self.channels)
+        return {"ssm": ssm, "conv": like.new_zeros(slots, self.blocks, tail, self.channels)}
 
     def forward(
         self,
         write: Tensor,
-        state: tuple[Tensor, Tensor],
+        state: dict[str, Tensor],
         read: Tensor | None = None,
         keep: bool = True,
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """Scan (b, t, n, d) tokens; returns both outputs and the state after the last frame.
 
         With `keep` False the returned state means nothing and costs nothing.
         """
         slots = write.shape[0]
         frame_tokens = self.block[0] * self.block[1]
-        ssm, tail = (x.flatten(0, 1) for x in state)
+        ssm, tail = (state[name].flatten(0, 1) for name in ("ssm", "conv"))
         gate, mixed, dt = self._split(write)
         padded = torch.cat([tail.to(mixed.dtype), mixed], 1)
         new_tail = padded[:, padded.shape[1] - tail.shape[1] :]
@@ -82,7 +82,10 @@ class BlockScan(nn.Module):
             read_inputs = self._scan_inputs(read_mixed, read_dt)
         a = -self.log_a.exp()
         y, y_read, ssm = ssd_scan(inputs, a, ssm, frame_tokens, self.chunk, read_inputs, keep)
-        new_state = (ssm.unflatten(0, (slots, -1)), new_tail.unflatten(0, (slots, -1)))
+        new_state = {
+            "ssm": ssm.unflatten(0, (slots, -1)),
+            "conv": new_tail.unflatten(0, (slots, -1)),
+        }
         out = self._finish(y, inputs, gate, slots)
         if read_inputs is None or y_read is None:
             return out, None, new_state
@@ -138,34 +141,43 @@ class BlockScan(nn.Module):
 
 
 class DynamicsLayer(nn.Module):
-    """Scan, attention and MLP, each a gated residual under adaptive norm [Peebles & Xie 2023]."""
+    """Scan, attention and MLP, each a gated residual under adaptive norm [Peebles & Xie 2023].
+
+    A configuration may leave scan or attention out.
+    """
 
     def __init__(self, config: DynamicsConfig, grid: tuple[int, int], block: tuple[int, int]):
         super().__init__()
         width = config.width
-        self.scan = BlockScan(config, grid, block)
-        self.attention = FrameAttention(
-            width, config.attention_head_dim, config.attention_window, grid
-        )
+        self.tokens = math.prod(grid)
+        self.scan: BlockScan | None = None
+        if config.scan != "none":
+            self.scan = BlockScan(config, grid, block if config.scan == "block" else grid)
+        self.attention: FrameAttention | None = None
+        if config.attention != "none":
+            kind = WindowAttention if config.attention == "bidirectional" else FrameAttention
+            window = None if config.attention == "full" else config.attention_window
+            self.attention = kind(width, config.attention_head_dim, window, grid)
+        hidden = round(config.mlp_ratio * width)
         self.mlp = nn.Sequential(
-            nn.Linear(width, config.mlp_ratio * width),
-            nn.GELU(approximate="tanh"),
-            nn.Linear(config.mlp_ratio * width, width),
+            nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width)
         )
-        self.modulation = nn.Linear(config.condition_width, 9 * width)
+        parts = 1 + (self.scan is not None) + (self.attention is not None)
+        self.modulation = nn.Linear(config.condition_width, 3 * parts * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         # Gates start at one third rather than at zero: the path is open from the first update.
-        for gate in self.modulation.bias.data.chunk(9)[2::3]:
+        for gate in self.modulation.bias.data.chunk(3 * parts)[2::3]:
             gate.fill_(1 / 3)
 
     def initial_state(self, slots: int, like: Tensor) -> LayerState:
         """Empty memory; `like` gives dtype and device."""
-        ssm, conv = self.scan.initial_state(slots, like)
-        attention, tokens = self.attention, math.prod(self.scan.grid)
-        heads = attention.out.in_features // attention.head_dim
-        past = like.new_zeros(slots, attention.window, tokens, heads, attention.head_dim)
-        return LayerState(ssm, conv, past, past.clone())
+        memory: LayerState = {}
+        if self.scan is not None:
+            memory |= self.scan.initial_state(slots, like)
+        if self.attention is not None:
+            memory |= self.attention.initial_state(slots, self.tokens, like)
+        return memory
 
     def forward(
         self,
@@ -181,33 +193,33 @@ class DynamicsLayer(nn.Module):
         """
         streams = [x for x in tokens if x is not None]
         modulations = [
-            self.modulation(c).unsqueeze(2).chunk(9, -1) for c in conditions if c is not None
+            iter(self.modulation(c).unsqueeze(2).split(streams[0].shape[-1], -1))
+            for c in conditions
+            if c is not None
         ]
 
-        def residual(part: int, apply: Callable[..., list[Tensor]]) -> None:
-            inputs = []
+        def residual(apply: Callable[..., list[Tensor]]) -> None:
+            inputs, gates = [], []
             for x, modulation in zip(streams, modulations, strict=True):
-                scale, shift = modulation[3 * part : 3 * part + 2]
+                scale, shift, gate = (next(modulation) for _ in range(3))
                 inputs.append(F.rms_norm(x, x.shape[-1:]) * (1 + scale) + shift)
-            outputs = apply(*inputs)
-            for i, modulation in enumerate(modulations):
-                streams[i] = streams[i] + modulation[3 * part + 2] * outputs[i]
+                gates.append(gate)
+            for i, output in enumerate(apply(*inputs)):
+                streams[i] = streams[i] + gates[i] * output
 
-        new = LayerState(state.ssm, state.conv, state.keys, state.values)
+        new: LayerState = {}
 
-        def scan(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
-            out, out_read, (new.ssm, new.conv) = self.scan(
-                write, (state.ssm, state.conv), read, keep
-            )
-            return [out] if out_read is None else [out, out_read]
+        def remember(part: nn.Module, *extra: Tensor) -> Callable[..., list[Tensor]]:
+            def apply(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
+                out, out_read, memory = part(write, state, *extra, read=read, keep=keep)
+                new.update(memory)
+                return [out] if out_read is None else [out, out_read]
 
-        def attend(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
-            out, out_read, (new.keys, new.values) = self.attention(
-                write, (state.keys, state.values), seen, read
-            )
-            return [out] if out_read is None else [out, out_read]
+            return apply
 
-        residual(0, scan)
-        residual(1, attend)
-        residual(2, lambda *inputs: [self.mlp(x) for x in inputs])
+        if self.scan is not None:
+            residual(remember(self.scan))
+        if self.attention is not None:
+            residual(remember(self.attention, seen))
+        residual(lambda *inputs: [self.mlp(x) for x in inputs])
         return (streams[0], streams[1] if len(streams) > 1 else None), new if keep else state

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from dreamenv.errors import ConfigError
+from dreamenv.world_model.bidirectional import BidirectionalDynamics
+from dreamenv.world_model.conditioning import make_conditioning
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.diffusion import add_noise, sampling_levels
 from dreamenv.world_model.dynamics import Dynamics, Stream
@@ -20,16 +24,21 @@ class WorldModel(nn.Module):
     """Predicts the next frame, its reward and its continuation, from any number of frames.
 
     Frames are (b, t, H, W, C), uint8 or floats in [0, 1]; actions are (b, t) integers or
-    (b, t, dims) floats, each the action that *led to* its frame, −1 or NaN where none did. A slot
-    is one independent dream; slots only share arithmetic.
+    (b, t, dims) floats, each the action that *led to* its frame, −1 or NaN where none did. Under
+    `conditioning="pose"` the poses that frames are seen from stand where actions do. A slot is one
+    independent dream; slots only share arithmetic.
     """
 
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = Tokenizer(config.tokenizer, config.frame_channels)
-        self.dynamics = Dynamics(
-            config.dynamics, config.grid, config.tokenizer.latent_channels, config.actions
+        kind = Dynamics if config.dynamics.attention != "bidirectional" else BidirectionalDynamics
+        self.dynamics = kind(
+            config.dynamics,
+            config.grid,
+            config.tokenizer.latent_channels,
+            make_conditioning(config),
         )
         self.head = OutcomeHead(config.dynamics.width, config.rewards)
         self.compute_dtype = torch.float32
@@ -45,9 +54,8 @@ class WorldModel(nn.Module):
         state = self.dynamics.initial_state(slots)
         if self.compute_dtype != torch.float32:  # as the layers will leave them, so bytes stay
             for layer in state.layers:
-                layer.conv, layer.keys, layer.values = (
-                    x.to(self.compute_dtype) for x in (layer.conv, layer.keys, layer.values)
-                )
+                for name in layer.keys() & {"conv", "keys", "values"}:
+                    layer[name] = layer[name].to(self.compute_dtype)
         return state
 
     @torch.no_grad()
@@ -113,12 +121,47 @@ class WorldModel(nn.Module):
         self, batch: Batch, objective: ObjectiveConfig, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Training losses of the dynamics and heads; `"total"` is the one to minimise."""
-        with self.autocast():
-            return dynamics_loss(self.dynamics, self.head, batch, objective, generator)
+        return next(self.segment_losses(batch, objective, generator))
+
+    def segment_losses(
+        self,
+        batch: Batch,
+        objective: ObjectiveConfig,
+        generator: torch.Generator,
+        segments: int = 1,
+        reset: float = 0.0,
+    ) -> Iterator[dict[str, Tensor]]:
+        """Losses of the consecutive segments of long windows, the memory handed on between them.
+
+        Truncated back-propagation through time: no gradient crosses from a segment to the one
+        before, so the caller frees each segment's graph, by `backward`, before asking for the
+        next, and windows may be longer than memory would allow.
+
+        Args:
+            batch: windows whose length is a multiple of `segments`.
+            objective: of the training.
+            generator: of noise, levels and resets.
+            segments: how many.
+            reset: chance, at the start of each later segment, that a row forgets everything.
+        """
+        state = None
+        for part in batch.split(segments):
+            if state is not None:
+                state = state.detach()
+                forget = torch.rand(state.slots, generator=generator) < reset
+                if bool(forget.any()):
+                    forget = forget.to(self.device)
+                    state = state.merge(forget, self.initial_state(state.slots))
+                    part.actions[forget, :1] = self.dynamics.action.first(part.actions[forget, :1])
+            with self.autocast():
+                losses, state = dynamics_loss(
+                    self.dynamics, self.head, part, objective, generator, state
+                )
+            yield losses
 
     def noise_shape(self, slots: int) -> tuple[int, int, int, int]:
         """Shape of the noise that `imagine` takes."""
-        return slots, 2, self.dynamics.tokens, self.dynamics.latent_channels
+        return slots, 2, self.dynamics.latent_count, self.dynamics.latent_channels
 
     def _encode(self, frames: Tensor) -> Tensor:
         dtype = self.dynamics.position.dtype

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from dreamenv.errors import ConfigError
+from dreamenv.world_model.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.diffusion import add_noise, sample_levels
 from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.heads import OutcomeHead
+from dreamenv.world_model.state import State
 
 SCHEMES = ("diffusion_forcing", "clean_state")
 
@@ -25,7 +27,7 @@ class Batch:
     actions: Tensor
     """The action that led to each frame; −1 or NaN where a window begins."""
     rewards: Tensor
-    """The reward on arriving at each frame."""
+    """The reward on arriving at each frame; NaN where it is unknown, and not scored."""
     terminated: Tensor
     """Whether the episode terminated on arriving at each frame."""
 
@@ -33,6 +35,11 @@ class Batch:
         """The batch on another device."""
         parts = (self.latents, self.actions, self.rewards, self.terminated)
         return Batch(*(part.to(device) for part in parts))
+
+    def split(self, segments: int) -> list[Batch]:
+        """Consecutive segments of the windows, of equal length."""
+        parts = (self.latents, self.actions, self.rewards, self.terminated)
+        return [Batch(*p) for p in zip(*(x.chunk(segments, 1) for x in parts), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -75,34 +82,47 @@ def dynamics_loss(
     batch: Batch,
     config: ObjectiveConfig,
     generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """Losses by name; `total` is their weighted sum.
+    state: State | None = None,
+) -> tuple[dict[str, Tensor], State]:
+    """Losses by name, of which `total` is their weighted sum, and the memory after the window.
 
-    The first frame of a window is never scored: nothing before it says what it shows. The
-    outcome is scored on frames that are (almost) clean, which is how the heads are used.
+    A frame with nothing before it is never scored: nothing says what it shows. The outcome is
+    scored on frames that are (almost) clean, which is how the heads are used.
+
+    Args:
+        dynamics: the network. head: of rewards and continuation.
+        batch: windows. config: of the objective. generator: of noise and levels.
+        state: memory before the windows; by default they begin episodes.
     """
+    if isinstance(dynamics, BidirectionalDynamics):
+        batch = _cut(batch, dynamics.window)
     shape = (batch.latents.shape[0], batch.latents.shape[1])
+    if state is None or isinstance(dynamics, BidirectionalDynamics):
+        state = dynamics.initial_state(shape[0])
     after_first = torch.ones(shape, device=batch.latents.device)
-    after_first[:, 0] = 0
-    state = dynamics.initial_state(shape[0])
-    if config.scheme == "diffusion_forcing":
+    after_first[:, 0] = state.frames > 0
+    if config.scheme == "diffusion_forcing" or isinstance(dynamics, BidirectionalDynamics):
         level, scored = forcing_levels(shape, config.clean_prefix, generator, config.pure_noise)
         write = _view(batch.latents, level, generator)
-        _, written, _ = dynamics(state, write, batch.actions)
+        if isinstance(dynamics, BidirectionalDynamics):
+            written = dynamics.denoise(write, batch.actions)
+        else:
+            state, written, _ = dynamics(state, write, batch.actions)
         scored = scored.to(after_first) * after_first
         denoising = _denoising_loss(written, batch.latents, scored)
     else:
         level = context_levels(shape, config.context_noise, generator)
         write = _view(batch.latents, level, generator)
         if config.self_forcing > 0:
-            write = _predicted_context(dynamics, batch, write, config, generator)
+            write = _predicted_context(dynamics, state, batch, write, config, generator)
         level = 0.98 * sample_levels(shape, generator, config.pure_noise)
         read = _view(batch.latents, level, generator)
-        _, written, seen = dynamics(state, write, batch.actions, read)
+        state, written, seen = dynamics(state, write, batch.actions, read)
         assert seen is not None
         denoising = _denoising_loss(seen, batch.latents, after_first)
-    clean = after_first * (write.level > 0.75)
-    reward, continuation = head.losses(written.features, batch.rewards, batch.terminated)
+    clean = after_first * (write.level > 0.75) * batch.rewards.isfinite()
+    rewards = batch.rewards.nan_to_num()
+    reward, continuation = head.losses(written.features, rewards, batch.terminated)
     losses = {
         "denoising": denoising,
         "reward": _mean(reward, clean),
@@ -113,7 +133,7 @@ def dynamics_loss(
         + config.reward_weight * losses["reward"]
         + config.continuation_weight * losses["continuation"]
     )
-    return losses
+    return losses, state
 
 
 def forcing_levels(
@@ -142,6 +162,22 @@ def context_levels(shape: tuple[int, int], noise: float, generator: torch.Genera
     return torch.where(torch.rand(shape, generator=generator) < 0.5, 1.0, level)
 
 
+def _cut(batch: Batch, window: int) -> Batch:
+    """Windows (b, t) as shorter ones (b · t // window, window)."""
+    if batch.latents.shape[1] < window:
+        raise ConfigError(
+            f"bidirectional attention sees {window} frames, training windows have "
+            f"{batch.latents.shape[1]}: lengthen them or lower dynamics.attention_window"
+        )
+
+    def cut(x: Tensor) -> Tensor:
+        whole = x.shape[1] // window * window
+        return x[:, :whole].unflatten(1, (-1, window)).flatten(0, 1)
+
+    parts = (batch.latents, batch.actions, batch.rewards, batch.terminated)
+    return Batch(*map(cut, parts))
+
+
 def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     level = level.to(latents)
@@ -151,6 +187,7 @@ def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
 @torch.no_grad()
 def _predicted_context(
     dynamics: Dynamics,
+    state: State,
     batch: Batch,
     write: Stream,
     config: ObjectiveConfig,
@@ -172,8 +209,7 @@ def _predicted_context(
     unseen = torch.zeros(rows, frames)
     for _ in range(config.self_forcing_rounds):
         read = _view(batch.latents[:rows], unseen, generator)
-        state = dynamics.initial_state(rows)
-        _, _, seen = dynamics(state, Stream(latents, level), actions, read)
+        _, _, seen = dynamics(state.select(slice(rows)), Stream(latents, level), actions, read)
         assert seen is not None
         latents = torch.where(replace[..., None, None], seen.latents, latents)
         level = torch.where(replace, 1.0, level)

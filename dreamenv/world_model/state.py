@@ -1,4 +1,7 @@
-"""What the world model remembers between frames: tensors whose size never changes."""
+"""What the world model remembers between frames.
+
+Tensors whose size never changes, except for the cache of full causal attention.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,14 @@ from torch import Tensor
 
 from dreamenv.errors import CheckpointError
 
+LayerState = dict[str, Tensor]
+"""Memory of one layer by name; the slot is every tensor's first dimension. Of a scan: `ssm`,
+(slots, blocks, heads, head dim, state dim), float32 or wider, and `conv`, the last inputs of its
+convolution, (slots, blocks, kernel − 1, channels). Of attention: `keys`, unrotated, and `values`
+of the frames before, oldest first, (slots, frames, tokens, heads, head dim)."""
 
-@dataclass
-class LayerState:
-    """Memory of one layer; the slot is every tensor's first dimension."""
-
-    ssm: Tensor
-    """SSM state of every block, (slots, blocks, heads, head dim, state dim), float32 or wider."""
-    conv: Tensor
-    """The last inputs of the causal convolution, (slots, blocks, kernel − 1, channels)."""
-    keys: Tensor
-    """Unrotated keys of the last k frames, oldest first, (slots, k, tokens, heads, head dim)."""
-    values: Tensor
-    """Values of the last k frames, like `keys`."""
+GROWING = ("keys", "values")
+"""Where full attention adds a frame per frame; everything else keeps its size."""
 
 
 @dataclass
@@ -36,19 +34,20 @@ class State:
     """Signal level of `latents`: 1 clean … 0 unknown, as before the first frame; (slots,)."""
     frames: Tensor
     """Number of frames committed so far, (slots,), int64."""
+    grows: bool = False
+    """Whether a frame adds to the size: so the cache of full causal attention does."""
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> State:
-        layers = [
-            LayerState(change(s.ssm), change(s.conv), change(s.keys), change(s.values))
-            for s in self.layers
-        ]
-        return State(layers, change(self.latents), change(self.level), change(self.frames))
+        layers = [{name: change(x) for name, x in layer.items()} for layer in self.layers]
+        return State(
+            layers, change(self.latents), change(self.level), change(self.frames), self.grows
+        )
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of every part, in a fixed order."""
         for i, layer in enumerate(self.layers):
-            for name in ("ssm", "conv", "keys", "values"):
-                yield f"layers.{i}.{name}", getattr(layer, name)
+            for name, tensor in layer.items():
+                yield f"layers.{i}.{name}", tensor
         yield "latents", self.latents
         yield "level", self.level
         yield "frames", self.frames
@@ -69,17 +68,25 @@ class State:
 
     def merge(self, mask: Tensor, other: State) -> State:
         """This state where `mask` (slots,) is False, `other` where it is True."""
+        frames = torch.where(mask, other.frames, self.frames)
         others = iter([tensor for _, tensor in other.named_tensors()])
 
         def choose(tensor: Tensor) -> Tensor:
+            replacement = next(others).to(tensor.dtype)
+            if self.grows and tensor.shape[1:2] != replacement.shape[1:2]:
+                tensor, replacement = _last_frames(int(frames.max()), tensor, replacement)
             where = mask.view(-1, *[1] * (tensor.ndim - 1))
-            return torch.where(where, next(others).to(tensor.dtype), tensor)
+            return torch.where(where, replacement, tensor)
 
         return self._map(choose)
 
     def clone(self) -> State:
         """A copy that shares no memory."""
         return self._map(torch.clone)
+
+    def detach(self) -> State:
+        """The same values without their history, for truncated back-propagation."""
+        return self._map(torch.detach)
 
     def to(self, device: torch.device | str) -> State:
         """The state on another device."""
@@ -106,10 +113,24 @@ class State:
             raise CheckpointError(f"this is no saved dream state: {error}") from error
         expected = dict(self.named_tensors())
         if set(tensors) != set(expected) or any(
-            tensors[name].shape[1:] != tensor.shape[1:] for name, tensor in expected.items()
+            tensors[name].shape[self._fixed_from(name) :] != tensor.shape[self._fixed_from(name) :]
+            for name, tensor in expected.items()
         ):
             raise CheckpointError("the state was saved by a world model of another architecture")
         if len({tensor.shape[:1] for tensor in tensors.values()}) > 1:
             raise CheckpointError("the parts of this state disagree about the number of slots")
         loaded = iter([tensors[name].to(tensor) for name, tensor in expected.items()])
         return self._map(lambda _: next(loaded))
+
+    def _fixed_from(self, name: str) -> int:
+        """First dimension whose size the architecture fixes."""
+        return 2 if self.grows and name.endswith(GROWING) else 1
+
+
+def _last_frames(count: int, *caches: Tensor) -> list[Tensor]:
+    """Caches (slots, frames, …) as their last `count` frames; zeros stand before shorter ones."""
+    sized = []
+    for cache in caches:
+        padding = [0, 0] * (cache.ndim - 2) + [max(0, count - cache.shape[1]), 0]
+        sized.append(torch.nn.functional.pad(cache, padding)[:, max(0, cache.shape[1] - count) :])
+    return sized

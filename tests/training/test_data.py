@@ -98,7 +98,7 @@ def test_counting_from_collection_to_batch(tmp_path: Path) -> None:
     data = LatentWindows(store, model, tmp_path / "latents.npz", WINDOW)
     assert_batches_follow_the_store(store, data, model)
     usable = [n + 2 - WINDOW for n in store.lengths if n + 1 >= WINDOW]
-    assert len(data.starts) == sum(usable)
+    assert len(data._starts(WINDOW)) == sum(usable)
 
 
 def test_continuous_actions_from_store_to_batch(tmp_path: Path, box_store: Path) -> None:

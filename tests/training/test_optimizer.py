@@ -21,7 +21,8 @@ def test_every_weight_has_exactly_one_optimiser_and_moves() -> None:
     before = [p.detach().clone() for p in dynamics.parameters()]
     generator = torch.Generator().manual_seed(0)
     loss = sum((p * torch.randn(p.shape, generator=generator)).sum() for p in dynamics.parameters())
-    norm = optimizer.step(loss, rate=0.01)
+    loss.backward()
+    norm = optimizer.step(rate=0.01)
     assert norm > 1  # as it was before clipping
     assert all(not torch.equal(p, b) for p, b in zip(dynamics.parameters(), before, strict=True))
     assert all(p.grad is None for p in dynamics.parameters())
@@ -31,7 +32,8 @@ def test_a_rate_of_zero_moves_nothing() -> None:
     module = nn.Linear(16, 16)
     optimizer = Optimizer([module], module, weight_decay=0.1)
     before = module.weight.detach().clone()
-    optimizer.step(module(torch.ones(1, 16)).sum(), rate=0.0)
+    module(torch.ones(1, 16)).sum().backward()
+    optimizer.step(rate=0.0)
     assert torch.equal(module.weight, before)
 
 

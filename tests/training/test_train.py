@@ -116,13 +116,13 @@ def recorded(cls: type, seen: set[tuple[str, str]]) -> Callable[[Any, str], Any]
     import sys
 
     names = {field.name for field in dataclasses.fields(cls)}
-    own = {"__post_init__", "_require_positive", "to_dict", "rate"}
+    own = {"__post_init__", "_require_positive", "to_dict", "rate", "window_at"}
 
     def get(self: Any, name: str) -> Any:
         if name in names:
             caller = sys._getframe(1).f_code
             library = caller.co_filename.endswith(("dataclasses.py", "<string>"))
-            if caller.co_name == "rate" or not (library or caller.co_name in own):
+            if caller.co_name in ("rate", "window_at") or not (library or caller.co_name in own):
                 seen.add((cls.__name__, name))
         return object.__getattribute__(self, name)
 
@@ -130,7 +130,7 @@ def recorded(cls: type, seen: set[tuple[str, str]]) -> Callable[[Any, str], Any]
 
 
 def test_every_field_of_every_configuration_is_read(
-    make_run: MakeRun, box_store: Path, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, box_store: Path, pose_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Train and dream with both action kinds and both schemes, and note what is asked for."""
     kinds = [
@@ -145,6 +145,8 @@ def test_every_field_of_every_configuration_is_read(
             "clean", data=str(box_store), held_out=str(box_store), self_forcing_from=0.0,
             objective=ObjectiveConfig(self_forcing=0.5),
         ),
+        make_run("pose", data=str(pose_store), held_out=str(pose_store), conditioning="pose"),
+        make_run("growing", window_from=4),
     ]  # fmt: skip
     for kind in kinds:
         monkeypatch.setattr(kind, "__getattribute__", recorded(kind, seen), raising=False)
@@ -161,14 +163,14 @@ def test_every_field_of_every_configuration_is_read(
 def test_rewards_of_a_store_become_the_models_values(tmp_path: Path, counting_store: Path) -> None:
     """Few values are taken for all there are; many become a grid between the extremes."""
     source = RolloutStore(counting_store)
-    many = model_config("debug", source).rewards
+    many = model_config(TrainConfig("", "", "", preset="debug"), source).rewards
     assert not many.exact and (many.values[0], many.values[-1]) == (0.0, 58.0)
     assert 2 <= len(many.values) <= 32
     few = tmp_path / "few"
     episode = source.read(0)
     with RolloutWriter(few, "Few-v0", source.observation_space, source.action_space) as writer:
         writer.append(dataclasses.replace(episode, reward=np.sign(episode.reward - 4)))
-    rewards = model_config("debug", RolloutStore(few)).rewards
+    rewards = model_config(TrainConfig("", "", "", preset="debug"), RolloutStore(few)).rewards
     assert rewards.exact and rewards.values == (-1.0, 0.0, 1.0)
 
 
@@ -198,7 +200,7 @@ def test_a_world_that_stands_still_trains_and_dreams(tmp_path: Path, make_run: M
 
     model = load_world_model(folder)
     assert all(v.isfinite().all() for v in model.state_dict().values())
-    clips = held_out_clips(RolloutStore(store), model.config)
+    clips = held_out_clips(RolloutStore(store), model.config, TrainConfig("", "", ""))
     state, outcome = model.observe(model.initial_state(16), clips["frames"], clips["actions"])
     frame, _, _ = model.imagine(state, torch.zeros(16).long(), torch.zeros(model.noise_shape(16)))
     assert frame.isfinite().all() and outcome.continuation.isfinite().all()
@@ -242,7 +244,7 @@ def test_actions_without_bounds_are_refused(tmp_path: Path) -> None:
     with RolloutWriter(tmp_path / "s", "Far-v0", Box(0, 255, (8, 8, 3), np.uint8), space) as writer:
         writer.append(source)
     with pytest.raises(ConfigError, match="finite bounds"):
-        model_config("debug", RolloutStore(tmp_path / "s"))
+        model_config(TrainConfig("", "", "", preset="debug"), RolloutStore(tmp_path / "s"))
 
 
 @pytest.mark.parametrize(
@@ -305,8 +307,10 @@ def test_a_box_of_several_dimensions_is_flattened(tmp_path: Path) -> None:
     with RolloutWriter(tmp_path / "s", "Square-v0", frames, actions) as writer:
         writer.append(episode)
     store = RolloutStore(tmp_path / "s")
-    assert model_config("debug", store).actions == ActionConfig(low=(0.0,) * 4, high=(1.0,) * 4)
-    clips = held_out_clips(store, preset("debug"))
+    assert model_config(TrainConfig("", "", "", preset="debug"), store).actions == ActionConfig(
+        low=(0.0,) * 4, high=(1.0,) * 4
+    )
+    clips = held_out_clips(store, preset("debug"), TrainConfig("", "", ""))
     assert clips["actions"].shape == (16, 48, 4)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dreamenv.world_model.conditioning import ActionEmbedding
 from dreamenv.world_model.config import (
     ActionConfig,
     DynamicsConfig,
@@ -74,7 +75,8 @@ def tiny_dynamics(grid: tuple[int, int], seed: int = 0, **fields: Any) -> Dynami
     """A randomised float64 dynamics on a token grid of any size; `fields` of `DynamicsConfig`."""
     torch.manual_seed(seed)
     config = replace(TINY_DYNAMICS, **fields)
-    dynamics = Dynamics(config, grid, 3, ActionConfig(n=ACTIONS)).double().requires_grad_(False)
+    embedding = ActionEmbedding(ActionConfig(n=ACTIONS), config.condition_width)
+    dynamics = Dynamics(config, grid, 3, embedding).double().requires_grad_(False)
     randomise(dynamics, seed)
     dynamics.change.fill_(0.6)
     return dynamics
@@ -83,7 +85,7 @@ def tiny_dynamics(grid: tuple[int, int], seed: int = 0, **fields: Any) -> Dynami
 def random_stream(dynamics: Dynamics, slots: int, frames: int, seed: int) -> Stream:
     """Random noisy latents; a third of the frames is clean."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (slots, frames, dynamics.tokens, dynamics.latent_channels)
+    shape = (slots, frames, dynamics.latent_count, dynamics.latent_channels)
     noisy = torch.randn(shape, generator=generator, dtype=torch.float64)
     level = torch.rand((slots, frames), generator=generator, dtype=torch.float64)
     return Stream(noisy, torch.where(level < 1 / 3, 1.0, level))

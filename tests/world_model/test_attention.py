@@ -26,10 +26,10 @@ def tokens(slots: int, frames: int, grid: tuple[int, int], seed: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def empty(module: FrameAttention, slots: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def empty(module: FrameAttention, slots: int, grid: tuple[int, int]) -> dict[str, Tensor]:
     shape = (slots, module.window, grid[0] * grid[1], WIDTH // HEAD_DIM, HEAD_DIM)
     # Not zeros: what lies before the first frame must be masked, whatever it holds.
-    return torch.full(shape, 7.0).double(), torch.full(shape, -9.0).double()
+    return {"keys": torch.full(shape, 7.0).double(), "values": torch.full(shape, -9.0).double()}
 
 
 def naive(module: FrameAttention, write: Tensor, read: Tensor | None = None) -> Tensor:
@@ -88,7 +88,7 @@ def test_training_mask_equals_sliding_cache_equals_masked_softmax(
         torch.testing.assert_close(torch.cat(parts, 1), out, **TOLERANCE)
         torch.testing.assert_close(torch.cat(parts_read, 1), out_read, **TOLERANCE)
         valid = min(window, frames)
-        for one, other in zip(carried, cache, strict=True):
+        for one, other in zip(carried.values(), cache.values(), strict=True):
             assert one.shape == other.shape
             torch.testing.assert_close(one[:, -valid:], other[:, -valid:], **TOLERANCE)
 
@@ -105,7 +105,7 @@ def test_slots_that_have_seen_different_numbers_of_frames_share_a_batch() -> Non
         caches.append(cache)
         seens.append(seen)
         expected.append(module(frame, cache, seen)[0])
-    past = tuple(torch.cat([cache[part] for cache in caches]) for part in (0, 1))
+    past = {part: torch.cat([cache[part] for cache in caches]) for part in caches[0]}
     out, _, _ = module(frame.expand(5, -1, -1, -1), past, torch.cat(seens))
     torch.testing.assert_close(out, torch.cat(expected), **TOLERANCE)
 
@@ -136,11 +136,11 @@ def test_order_in_time_and_place_in_the_frame_matter() -> None:
 
 def test_fused_attention_equals_the_written_out_one() -> None:
     """What runs on CUDA and what runs on the CPU."""
-    from dreamenv.world_model.attention import _softmax_attention
+    from dreamenv.world_model.attention import softmax_attention
 
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, 3, n, 4, generator=generator, dtype=torch.float64) for n in (5, 7, 7))
     mask = torch.rand(2, 1, 5, 7, generator=generator) < 0.6
     mask[..., 0] = True
     fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    torch.testing.assert_close(_softmax_attention(q, k, v, mask), fused, **TOLERANCE)
+    torch.testing.assert_close(softmax_attention(q, k, v, mask), fused, **TOLERANCE)

@@ -36,10 +36,27 @@ def test_every_field_survives_the_round_trip_away_from_its_default() -> None:
     config = WorldModelConfig(
         frame_size=(32, 96),
         frame_channels=1,
+        conditioning="pose",
         actions=BOX,
         rewards=RewardConfig((0.0,), exact=False),
         tokenizer=TokenizerConfig((8, 16, 24), (0, 3, 2), 5, 0.25),
-        dynamics=DynamicsConfig(48, ((1, 3), (2, 2)), 7, 12, 5, 10, 3, 18, 9, 2, 17),
+        dynamics=DynamicsConfig(
+            width=48,
+            scan="frame",
+            scan_blocks=((1, 3), (2, 2)),
+            attention="none",
+            attention_window=7,
+            attention_head_dim=12,
+            patch=2,
+            mlp_ratio=5.5,
+            condition_width=10,
+            ssm_expand=3,
+            ssm_head_dim=18,
+            ssm_state_dim=9,
+            ssm_conv=2,
+            ssm_step_range=(0.01, 0.5),
+            ssm_chunk=17,
+        ),
         sampler=SamplerConfig(5, 0.07),
     )
     for part in (config.tokenizer, config.dynamics, config.sampler):

@@ -23,7 +23,7 @@ def part(stream: Stream, here: slice) -> Stream:
 
 def assert_same_state(one: State, other: State) -> None:
     """Equal memories. Ring entries from before the first frame are never looked at."""
-    empty = torch.arange(one.layers[0].keys.shape[1], 0, -1)[None] > one.frames[:, None]
+    empty = torch.arange(one.layers[0]["keys"].shape[1], 0, -1)[None] > one.frames[:, None]
     for (name, a), (_, b) in zip(one.named_tensors(), other.named_tensors(), strict=True):
         if name.endswith(("keys", "values")):
             a, b = (x.masked_fill(empty[:, :, None, None, None], 0) for x in (a, b))
@@ -170,11 +170,12 @@ def test_a_scan_block_neither_reads_nor_writes_its_neighbours() -> None:
     x = torch.randn(1, 3, 16, 8, dtype=torch.float64)
     changed = x.clone()
     changed[:, :, 0] += 1  # top left token, so the block of tokens 0, 1, 4, 5
-    out, _, (state, _) = scan(x, scan.initial_state(1, x))
-    out_changed, _, (state_changed, _) = scan(changed, scan.initial_state(1, x))
+    out, _, memory = scan(x, scan.initial_state(1, x))
+    out_changed, _, memory_changed = scan(changed, scan.initial_state(1, x))
     differs = (out != out_changed).any(-1).any(1)[0].nonzero().flatten().tolist()
     assert differs == [0, 1, 4, 5]
-    assert (state != state_changed).flatten(2).any(2)[0].tolist() == [True, False, False, False]
+    changed_states = memory["ssm"] != memory_changed["ssm"]
+    assert changed_states.flatten(2).any(2)[0].tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize("name", ["action", "level", "previous frame"])

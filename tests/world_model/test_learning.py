@@ -32,7 +32,7 @@ def make_model() -> WorldModel:
 
 def action_world(model: WorldModel, seed: int) -> Batch:
     """Every action leads to a picture of its own; the last action is paid and one ends it."""
-    tokens, channels = model.dynamics.tokens, model.dynamics.latent_channels
+    tokens, channels = model.dynamics.latent_count, model.dynamics.latent_channels
     pictures = torch.randn(ACTIONS, tokens, channels, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(seed)
     actions = torch.randint(0, ACTIONS, (ROWS, FRAMES), generator=generator)
@@ -49,7 +49,8 @@ def train(model: WorldModel, objective: ObjectiveConfig, updates: int) -> list[d
     for update in range(updates):
         generator = torch.Generator().manual_seed(update)
         losses = model.loss(action_world(model, update), objective, generator)
-        optimizer.step(losses["total"], 1e-2 * min(1, (updates - update) / 50))
+        losses["total"].backward()
+        optimizer.step(1e-2 * min(1, (updates - update) / 50))
         history.append({name: float(value.detach()) for name, value in losses.items()})
     return history
 

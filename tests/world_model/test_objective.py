@@ -32,7 +32,7 @@ BOX = ActionConfig(low=(-1.0, 0.0), high=(1.0, 3.0))
 
 def batch(model: WorldModel, seed: int = 0, rows: int = ROWS, frames: int = FRAMES) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    shape = (rows, frames, model.dynamics.tokens, model.dynamics.latent_channels)
+    shape = (rows, frames, model.dynamics.latent_count, model.dynamics.latent_channels)
     if model.config.actions.discrete:
         actions = random_actions(rows, frames, seed).clamp(min=0)
         actions[:, 0] = -1
@@ -160,16 +160,20 @@ def test_self_forcing_writes_what_the_model_predicts_from_some_frame_on() -> Non
     level = torch.full((8, FRAMES), 0.9, dtype=torch.float64)
     write = Stream(data.latents + 0.1, level)
     half = replace(CLEAN, self_forcing=0.5)
-    some = _predicted_context(model.dynamics, data, write, half, torch.Generator().manual_seed(0))
+    some = _predicted_context(
+        model.dynamics, model.initial_state(8), data, write, half, torch.Generator().manual_seed(0)
+    )
     assert torch.equal(some.noisy[4:], write.noisy[4:]) and (some.level[:4, -1] == 1).all()
     once = replace(SELF, self_forcing_rounds=1)
-    found = _predicted_context(model.dynamics, data, write, once, torch.Generator().manual_seed(0))
+    found = _predicted_context(
+        model.dynamics, model.initial_state(8), data, write, once, torch.Generator().manual_seed(0)
+    )
     replaced = (found.noisy != write.noisy).flatten(2).any(2)
     assert torch.equal(replaced, found.level == 1)
     starts = replaced.double().argmax(1)
     assert replaced[:, -1].all() and not replaced[:, 0].any() and len(starts.unique()) > 1
-    for row, start in enumerate(starts):
-        assert replaced[row, start:].all() and not replaced[row, :start].any()
+    for row, first in enumerate(starts):
+        assert replaced[row, first:].all() and not replaced[row, :first].any()
     assert not found.noisy.requires_grad
     # A replaced frame is the one-step prediction under the frames as they had been written.
     generator = torch.Generator().manual_seed(0)
@@ -180,7 +184,9 @@ def test_self_forcing_writes_what_the_model_predicts_from_some_frame_on() -> Non
     torch.testing.assert_close(found.noisy[replaced], seen.latents[replaced], **TOLERANCE)
     # A second round predicts under what the first one wrote.
     twice = replace(SELF, self_forcing_rounds=2)
-    again = _predicted_context(model.dynamics, data, write, twice, torch.Generator().manual_seed(0))
+    again = _predicted_context(
+        model.dynamics, model.initial_state(8), data, write, twice, torch.Generator().manual_seed(0)
+    )
     noise = torch.randn(data.latents.shape, generator=generator).double()
     view = Stream(noise, torch.zeros(8, FRAMES, dtype=torch.float64))
     _, _, seen = model.dynamics(model.initial_state(8), found, data.actions, view)

@@ -1,0 +1,92 @@
+"""What a frame is known by: the action that led to it, or the pose it is seen from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dreamenv.world_model.config import ActionConfig, WorldModelConfig
+
+
+def make_conditioning(config: WorldModelConfig) -> ActionEmbedding | PoseEmbedding:
+    """The embedding that `config.conditioning` asks for, (b, t, …) → (b, t, condition width)."""
+    kind = PoseEmbedding if config.conditioning == "pose" else ActionEmbedding
+    return kind(config.actions, config.dynamics.condition_width)
+
+
+class ActionEmbedding(nn.Module):
+    """Discrete actions look up a vector, continuous ones pass a small MLP."""
+
+    middle: Tensor
+    half_range: Tensor
+
+    def __init__(self, config: ActionConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        if config.discrete:
+            self.table = nn.Embedding(config.n + 1, width)  # the last row is the start token
+        else:
+            self.start = nn.Parameter(torch.zeros(width))
+            low, high = torch.tensor(config.low), torch.tensor(config.high)
+            self.register_buffer("middle", (low + high) / 2, persistent=False)
+            self.register_buffer("half_range", (high - low) / 2, persistent=False)
+            self.mlp = nn.Sequential(
+                nn.Linear(len(config.low), width), nn.SiLU(), nn.Linear(width, width)
+            )
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """Embed the action that led to each frame.
+
+        Args:
+            actions: (b, t) integers with −1 for "no action led here", or (b, t, dims) floats
+                with NaN for it.
+        """
+        if self.config.discrete:
+            return self.table(torch.where(actions < 0, self.config.n, actions))
+        start = actions.isnan().any(-1, keepdim=True)
+        scaled = (actions.nan_to_num() - self.middle) / self.half_range
+        return torch.where(start, self.start, self.mlp(scaled.to(self.start.dtype)))
+
+    def first(self, actions: Tensor) -> Tensor:
+        """What stands in place of `actions` where an episode begins."""
+        return torch.full_like(actions, -1 if self.config.discrete else torch.nan)
+
+    def none(self, slots: int, frames: int, device: torch.device) -> Tensor:
+        """Actions of frames that are not there, (slots, frames) or (slots, frames, dims)."""
+        if self.config.discrete:
+            return torch.full((slots, frames), -1, device=device)
+        return torch.full((slots, frames, len(self.config.low)), torch.nan, device=device)
+
+
+class PoseEmbedding(nn.Module):
+    """Poses as sines and cosines of many wavelengths, whose products tell near poses from far."""
+
+    middle: Tensor
+    half_range: Tensor
+    rates: Tensor
+
+    def __init__(self, config: ActionConfig, width: int) -> None:
+        super().__init__()
+        low, high = torch.tensor(config.low), torch.tensor(config.high)
+        self.register_buffer("middle", (low + high) / 2, persistent=False)
+        self.register_buffer("half_range", (high - low) / 2, persistent=False)
+        # From twice the box down to an eighth of it.
+        self.register_buffer("rates", math.pi * 2.0 ** torch.arange(-1, 4), persistent=False)
+        features = 2 * len(low) * len(self.rates)
+        self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, poses: Tensor) -> Tensor:
+        """Embed poses (b, t, dims); every frame has one."""
+        angle = ((poses - self.middle) / self.half_range)[..., None] * self.rates
+        features = torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
+        return self.mlp(features.to(self.middle.dtype))
+
+    def first(self, poses: Tensor) -> Tensor:
+        """What stands in place of `poses` where an episode begins: themselves."""
+        return poses
+
+    def none(self, slots: int, frames: int, device: torch.device) -> Tensor:
+        """Poses that stand where there is no frame, (slots, frames, dims)."""
+        return self.middle.expand(slots, frames, -1)
