@@ -12,10 +12,20 @@ import gymnasium
 import numpy as np
 
 from dreamenv.errors import ConfigError, EnvironmentUsageError
-from dreamenv.real.maze_navigation import Cell, cell_of, next_waypoint, shortest_path, steer
+from dreamenv.real.maze_navigation import (
+    LEFT,
+    RIGHT,
+    Cell,
+    cell_of,
+    next_waypoint,
+    shortest_path,
+    steer,
+)
 
 _BURST_STEPS = (2, 8)  # shortest and longest burst of random actions
 _KEEP_ACTION = 0.7  # chance, in a burst, to repeat the action of the step before
+_ARRIVED = 0.25  # cells from a place's centre: what one step walks
+_ALIGNED = np.cos(np.radians(12))  # one step turns by 18.4 degrees, so this is not stepped over
 
 
 class _WalkingPolicy:
@@ -97,10 +107,53 @@ class WanderingPolicy(_WalkingPolicy):
         return self._place
 
     def _draw_place(self, layout: np.ndarray, here: Cell) -> None:
-        free = [(int(x), int(y)) for y, x in np.argwhere(layout) if (x, y) != here]
-        self._place = free[int(self._random.integers(len(free)))]
-        # A cell takes about five steps; a place that is not reached in twice that is given up.
-        self._patience = 20 + 10 * len(shortest_path(layout, here, self._place))
+        self._place = _other_place(layout, here, self._random)
+        self._patience = _patience(shortest_path(layout, here, self._place))
+
+
+class OutAndBackPolicy(_WalkingPolicy):
+    """Walks from where it begins to a random place and straight back the same way, over and over.
+
+    Back home it turns to where it looked at first. So it sees that view again after every walk,
+    and the ways that several walks share after as long as it took to come by again.
+    """
+
+    name = "out_and_back"
+
+    def __init__(self, noise: float = 0.0) -> None:
+        super().__init__(noise)
+
+    def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
+        """Begin an episode; home is where it begins."""
+        super().reset(env, seed)
+        truth = self._env.ground_truth()
+        self._home, self._view = cell_of(truth["agent_pos"]), truth["agent_dir"].copy()
+        self._set_out(truth["maze_layout"])
+
+    def _set_out(self, layout: np.ndarray) -> None:
+        place = _other_place(layout, self._home, self._random)
+        self._route = shortest_path(layout, self._home, place)
+        self._patience = _patience(self._route)
+
+    def _walk(self, truth: dict[str, np.ndarray]) -> int:
+        layout, position, direction = truth["maze_layout"], truth["agent_pos"], truth["agent_dir"]
+        self._patience -= 1
+        centre = np.array(self._route[-1]) + 0.5
+        if np.linalg.norm(centre - position) <= _ARRIVED or self._patience <= 0:
+            if self._route[-1] != self._home:
+                self._route = self._route[::-1]
+                self._patience = _patience(self._route)
+            elif float(direction @ self._view) < _ALIGNED:
+                cross = direction[0] * self._view[1] - direction[1] * self._view[0]
+                return LEFT if cross > 0 else RIGHT
+            else:
+                self._set_out(layout)
+        here = cell_of(position)
+        if here in self._route:
+            path = self._route[self._route.index(here) :]
+        else:  # a burst led away from it
+            path = shortest_path(layout, here, self._route[-1])
+        return steer(position, direction, next_waypoint(layout, position, path))
 
 
 class GoalSeekingPolicy(_WalkingPolicy):
@@ -113,3 +166,14 @@ class GoalSeekingPolicy(_WalkingPolicy):
 
     def _goal(self, truth: dict[str, np.ndarray]) -> Cell:
         return cell_of(truth["target_pos"])
+
+
+def _other_place(layout: np.ndarray, here: Cell, random: np.random.Generator) -> Cell:
+    """A free cell other than `here`."""
+    free = [(int(x), int(y)) for y, x in np.argwhere(layout) if (x, y) != here]
+    return free[int(random.integers(len(free)))]
+
+
+def _patience(path: list[Cell]) -> int:
+    """Steps after which a place is given up: a cell takes about five, and this is twice that."""
+    return 20 + 10 * len(path)

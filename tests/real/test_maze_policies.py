@@ -8,7 +8,7 @@ import pytest
 
 from dreamenv.errors import ConfigError, EnvironmentUsageError
 from dreamenv.real.maze_navigation import next_waypoint, shortest_path, steer
-from dreamenv.real.maze_policies import GoalSeekingPolicy, WanderingPolicy
+from dreamenv.real.maze_policies import GoalSeekingPolicy, OutAndBackPolicy, WanderingPolicy
 from dreamenv.real.memory_maze import MemoryMazeEnv
 
 _LAYOUT = np.array([[1, 1, 1], [0, 0, 1], [1, 1, 1]], dtype=np.uint8)  # a U, open to the left
@@ -51,7 +51,33 @@ def test_wandering_sees_more_of_the_maze_than_sticky(shared_maze: MemoryMazeEnv)
     assert _visited(shared_maze, WanderingPolicy()) > 2 * _visited(shared_maze, _Sticky())
 
 
-@pytest.mark.parametrize("policy", [WanderingPolicy(0.1), GoalSeekingPolicy(0.3)])
+def test_out_and_back_returns_to_its_first_view_the_way_it_came(
+    shared_maze: MemoryMazeEnv,
+) -> None:
+    frame, _ = shared_maze.reset(seed=3)
+    policy = OutAndBackPolicy()
+    policy.reset(shared_maze, 0)
+    walk, home = [], []
+    for step in range(400):
+        truth = shared_maze.ground_truth()
+        walk.append(truth["agent_pos"])
+        if step == 0:
+            start, view = np.floor(truth["agent_pos"]) + 0.5, truth["agent_dir"]
+        if np.linalg.norm(walk[-1] - start) < 0.5 and truth["agent_dir"] @ view > 0.97:
+            home.append(step)
+        frame = shared_maze.step(policy.act(frame))[0]
+    away = np.flatnonzero(np.diff(home) > 20)  # walks, from one view of home to the next
+    assert len(away) >= 3
+    for i in away:
+        way = np.array(walk[home[i] : home[i + 1]])
+        far = np.linalg.norm(way - start, axis=1).argmax()
+        apart = np.linalg.norm(way[far:, None] - way[None, : far + 1], axis=-1)
+        assert apart.min(1).max() < 1
+
+
+@pytest.mark.parametrize(
+    "policy", [WanderingPolicy(0.1), GoalSeekingPolicy(0.3), OutAndBackPolicy(0.1)]
+)
 def test_seed_decides_the_walk(shared_maze: MemoryMazeEnv, policy: WanderingPolicy) -> None:
     def walk(seed: int) -> list[int]:
         frame, _ = shared_maze.reset(seed=1)
