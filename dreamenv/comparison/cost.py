@@ -1,75 +1,76 @@
 """What memory costs: training against the length of sequences, stepping against the frame index.
 
-`measure_cost` stores a JSON object. Its lists of readings hold everything measured; the rest
-follows from them.
+`measure_cost` stores a JSON object. Its lists of readings hold all that was measured, and the rest
+follows from them:
 
     command         how it was measured
     machine         processor, cores, device, versions
-    settings        the `CostConfig`; stepping and training share the architecture `base`
+    settings        the `CostConfig`
     models          name → {"parameters": of the dynamics, "tokens": per frame}
-    matmul_gflops   [{"round", "float32", "bfloat16"}], a yardstick of the machine, per round
-    training        [{"model", "frames", "round", "seconds": [of each iteration], "peak_bytes"}]
-                    or, where it was not measured, {…, "left_out": why} without the last two
-    stepping        [{"model", "frames", "round", "seconds": [of each step], "state_bytes"}]
+    matmul_gflops   [{"round", "float32", "bfloat16"}], a yardstick of the machine
+    training        [{"model", "frames", "round", "seconds": [each iteration], "peak_bytes"}], or
+                    {"model", "frames", "round", "left_out": why} where it was not measured
+    stepping        [{"model", "frames", "round", "seconds": [each step], "state_bytes"}]
     medians         model → {"training": [{"frames", "seconds", "peak_bytes"}],
-                    "stepping": [{"frames", "seconds", "state_bytes"}]}, of the rounds' medians
-    exponents       model → {"training_seconds", "peak_bytes", "step_seconds", "state_bytes"} →
-                    {"mean", "low", "high", "from", "to"}
+                    "stepping": [{"frames", "seconds", "state_bytes"}]}
+    exponents       model → {"training_seconds", "peak_bytes", "step_seconds", "state_bytes"}, each
+                    {"mean", "low", "high", "from", "to"}; None without two points above zero
 
-`seconds` of training: forward, backward and optimiser step on one row of random latents, without
-the tokenizer. `peak_bytes` on the CPU: how much further the process's largest resident size
-(`ru_maxrss`) rose than its value before the first such iteration, which comes after one iteration
-on two frames; so it leaves out weights and optimiser state, which no length changes, and counts
-activations, gradients and temporary tensors. On CUDA the same of torch's allocated bytes.
-Every reading of training is taken in a process of its own that has run nothing else.
+`seconds` of training: forward, backward and optimiser, on one row of random latents, without the
+tokenizer. `peak_bytes` on the CPU: how far the largest resident size of the process (`ru_maxrss`)
+rose above its value before these iterations, but after one on two frames. So it holds activations,
+gradients and temporary tensors, and leaves out weights and the optimiser's state. On CUDA it is
+the same of torch's allocated bytes. Each reading of training has a process of its own.
 
-`seconds` of stepping: `WorldModel.imagine` for one slot, K denoising passes, one that writes and
-the decoder, from frame `frames` on. The memory is filled by observing random latents; a cache that
-grows is observed up to the first index and repeated from there, as its values change no time.
+`seconds` of stepping: `WorldModel.imagine` in one slot from frame `frames` on: the denoising
+passes, the one that writes, and the decoder. The memory is filled by observing random latents; a
+cache that grows is observed up to the first index and repeated from there.
 
-Models take turns within a round, because machines are noisy. An exponent is the slope of log value
-against log frames, of medians over rounds, from the least frames that it states; its interval is
-95 % of a bootstrap that draws rounds.
+Models take turns and everything is measured in several rounds, because machines are noisy. A
+median is over rounds, of each round's median. An exponent is the slope of log value against log
+frames over the frames "from" … "to", by least squares on the medians; "low" and "high" bound 95 %
+of what a bootstrap finds that draws rounds.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
-import os
-import statistics
-import sys
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from dreamenv.comparison.cost_readings import (
+    Conditions,
+    alone,
+    step_readings,
+    train_reading,
+    yardstick,
+)
 from dreamenv.errors import CheckpointError, ConfigError
 from dreamenv.evaluation.bootstrap import statistic_interval
-from dreamenv.evaluation.machine import machine, matmul_rate, synchronize
+from dreamenv.evaluation.machine import machine
 from dreamenv.files import atomic_write_json
-from dreamenv.training.optimizer import Optimizer
 from dreamenv.world_model.config import DynamicsConfig, WorldModelConfig
-from dreamenv.world_model.device import pick_device
-from dreamenv.world_model.model import WorldModel
-from dreamenv.world_model.objective import Batch, ObjectiveConfig
 from dreamenv.world_model.rivals import dynamics_parameters, rival
-from dreamenv.world_model.state import GROWING, State
 
 MODELS = ("ours", "causal_full", "causal_window")
-PIECE = 256
-"""Frames observed at once while a memory is filled."""
+CURVES = {
+    "training_seconds": ("training", "seconds"),
+    "peak_bytes": ("training", "peak_bytes"),
+    "step_seconds": ("stepping", "seconds"),
+    "state_bytes": ("stepping", "state_bytes"),
+}
+"""Name of an exponent → the list it is fitted to, and the key in it."""
+
+Reading = dict[str, Any]
 
 
 def _small_base() -> WorldModelConfig:
-    """Small enough that a CPU bears full attention over 1,000 frames of 4 tokens."""
+    """Small enough for full attention over 1,000 frames of 4 tokens on a CPU."""
     blocks = ((2, 2), (1, 1), (2, 2), (1, 1))
     return WorldModelConfig(dynamics=DynamicsConfig(width=128, scan_blocks=blocks, patch=2))
 
@@ -81,14 +82,14 @@ class CostConfig:
     base: WorldModelConfig = field(default_factory=_small_base)
     """The architecture of `ours`; the other models are its rivals."""
     window: int = 16
-    """Frames that causal_window sees."""
+    """Frames before its own that causal_window sees."""
     lengths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
     """Frames per training sequence, ascending."""
     indices: tuple[int, ...] = (10, 100, 1000, 10_000)
     """Frames in memory when steps are timed, ascending."""
-    length_from: int = 256
-    """Least length that the exponents of training are fitted to."""
-    index_from: int = 100
+    lengths_from: int = 256
+    """Least length that the exponents of training are fitted to; overheads rule below."""
+    indices_from: int = 100
     """Least index that the exponents of stepping are fitted to."""
     rounds: int = 5
     iterations: int = 5
@@ -97,38 +98,33 @@ class CostConfig:
     steps: int = 10
     """Timed steps per reading."""
     most_seconds: float = 30.0
-    """A length is left out if an iteration, growing with the square, would take longer."""
-    most_bytes: int = 0
-    """What a training process may allocate on the CPU; 0: three quarters of the main memory."""
-    threads: int = 1
-    device: str = "cpu"
-    dtype: str = "float32"
+    """A length is left out if an iteration would take longer, were it to grow with the square."""
+    matmul_size: int = 2048
+    """Side of the matrices of the yardstick."""
+    conditions: Conditions = field(default_factory=Conditions)
 
     def __post_init__(self) -> None:
         for name in ("lengths", "indices"):
             values = getattr(self, name)
             if list(values) != sorted(set(values)) or min(values, default=0) < 2:
-                raise ConfigError(f"cost: {name} must ascend from at least 2, got {values}")
-        if min(self.rounds, self.iterations, self.steps, self.threads) < 1:
-            raise ConfigError(f"cost: rounds, iterations, steps, threads ≥ 1, got {self}")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ConfigError(f"cost: dtype is float32 or bfloat16, not {self.dtype!r}")
+                raise ConfigError(f"{name} must ascend from 2 or more frames, got {values}")
+        if min(self.rounds, self.iterations, self.steps) < 1:
+            raise ConfigError(f"rounds, iterations and steps must be at least 1: {self}")
 
     def architectures(self) -> dict[str, WorldModelConfig]:
-        """Configuration of each of `MODELS`."""
+        """The configuration of each of `MODELS`."""
         return {name: rival(name, self.base, self.window) for name in MODELS}
 
-
-def quick(config: CostConfig) -> CostConfig:
-    """`config` with so little to measure that it takes seconds: proves the path, says nothing."""
-    dynamics = dataclasses.replace(
-        config.base.dynamics, width=32, scan_blocks=((2, 2), (1, 1)), ssm_state_dim=16
-    )
-    base = dataclasses.replace(config.base, dynamics=dynamics)
-    return dataclasses.replace(
-        config, base=base, window=4, lengths=(8, 16), indices=(4, 8), length_from=8, index_from=4,
-        rounds=2, iterations=2, steps=2,
-    )  # fmt: skip
+    def quick(self) -> CostConfig:
+        """So little that it takes seconds: it proves that measuring works, and shows nothing."""
+        dynamics = dataclasses.replace(
+            self.base.dynamics, width=32, scan_blocks=((2, 2),), ssm_state_dim=8
+        )
+        return dataclasses.replace(
+            self, base=dataclasses.replace(self.base, dynamics=dynamics), window=2,
+            lengths=(8, 16), indices=(4, 8), lengths_from=8, indices_from=4,
+            rounds=2, iterations=1, steps=1, matmul_size=64,
+        )  # fmt: skip
 
 
 def measure_cost(
@@ -139,105 +135,153 @@ def measure_cost(
     Args:
         config: what to measure.
         path: the JSON file, written after every reading.
-        command: how the user started this; stored.
-        report: called with a line per reading.
+        command: how the user began this.
+        report: takes a line per reading.
 
     Raises:
-        ConfigError: `path` holds a measurement with other settings, or from another machine.
+        ConfigError: `path` was measured with other settings, or on another machine.
         CheckpointError: `path` is damaged.
     """
     result = _begin(config, path, command)
     for round_ in range(config.rounds):
-        for reading in _missing(config, result, round_):
-            kind, values = reading
-            result[kind] += values
+        for kind, readings in _missing(config, result, round_):
+            result[kind] += readings
             atomic_write_json(path, result)
-            for value in values:
-                report(_line(kind, value))
-    if "exponents" not in result:
-        result["medians"] = {name: _medians(result, name) for name in MODELS}
-        result["exponents"] = {name: _exponents(config, result, name) for name in MODELS}
-        atomic_write_json(path, result)
+            for reading in readings:
+                report(_line(kind, reading))
+    result["medians"] = {name: _medians(result, name) for name in MODELS}
+    result["exponents"] = {
+        name: {curve: _exponent(config, result, name, curve) for curve in CURVES} for name in MODELS
+    }
+    atomic_write_json(path, result)
     return result
 
 
 def _begin(config: CostConfig, path: Path, command: str) -> dict[str, Any]:
-    """What stands in `path`, or an empty measurement."""
-    architectures = config.architectures()
-    latents = config.base.token_grid[0] * config.base.token_grid[1]
-    result: dict[str, Any] = {
+    """What stands in `path`, or a measurement without readings."""
+    rows, columns = config.base.token_grid
+    models = {
+        name: {"parameters": dynamics_parameters(architecture), "tokens": rows * columns}
+        for name, architecture in config.architectures().items()
+    }
+    begun: dict[str, Any] = {
         "command": command,
-        "machine": machine(config.device),
+        "machine": machine(config.conditions.device),
         "settings": json.loads(json.dumps(dataclasses.asdict(config))),
-        "models": {
-            name: {"parameters": dynamics_parameters(architecture), "tokens": latents}
-            for name, architecture in architectures.items()
-        },
+        "models": models,
         "matmul_gflops": [],
         "training": [],
         "stepping": [],
     }
     if not path.exists():
-        return result
+        return begun
     try:
         before = json.loads(path.read_text())
-        for part in ("settings", "machine"):
-            if before[part] != result[part]:
-                raise ConfigError(
-                    f"{path} was measured with other {part}; delete it, or write to another file"
-                )
+        same = {name: before[name] == begun[name] for name in ("settings", "machine")}
+        found = {name: before[name] for name in begun}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); delete it") from error
-    return before
+    if not all(same.values()):
+        other = " and ".join(name for name, equal in same.items() if not equal)
+        raise ConfigError(f"{path} was measured with other {other}; delete it or name another file")
+    return found
 
 
 def _missing(
     config: CostConfig, result: dict[str, Any], round_: int
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Take what `result` lacks of a round, reading by reading; models take turns."""
+) -> Iterator[tuple[str, list[Reading]]]:
+    """Take the readings of a round that `result` lacks, and say in which list they belong."""
     done = {
-        (kind, r["round"], r.get("model"), r.get("frames"))
+        (kind, reading.get("model"), reading.get("frames"))
         for kind in ("matmul_gflops", "training", "stepping")
-        for r in result[kind]
+        for reading in result[kind]
+        if reading["round"] == round_
     }
-    if ("matmul_gflops", round_, None, None) not in done:
-        yield "matmul_gflops", [{"round": round_, **_alone(_yardstick, config)}]
+    if ("matmul_gflops", None, None) not in done:
+        rates = alone(yardstick, config.matmul_size, config.conditions)
+        yield "matmul_gflops", [{"round": round_, **rates}]
     architectures = config.architectures()
     for frames in config.lengths:
         for name, architecture in architectures.items():
-            if ("training", round_, name, frames) in done:
-                continue
-            why = _too_long(config, result["training"], name, frames)
-            measured = {"left_out": why} if why else _alone(
-                train_reading, config, architecture, frames
-            )  # fmt: skip
-            yield "training", [{"model": name, "frames": frames, "round": round_, **measured}]
-    if ("stepping", round_, MODELS[0], config.indices[0]) not in done:
-        readings = _alone(step_readings, config)
+            if ("training", name, frames) not in done:
+                reading = _too_long(config, result["training"], name, frames) or alone(
+                    train_reading, architecture, frames, config.iterations,
+                    config.reading_seconds, config.conditions,
+                )  # fmt: skip
+                where = {"model": name, "frames": frames, "round": round_}
+                yield "training", [{**where, **reading}]
+    if ("stepping", MODELS[0], config.indices[0]) not in done:
+        readings = alone(
+            step_readings, architectures, config.indices, config.steps, config.conditions
+        )
         yield "stepping", [{**reading, "round": round_} for reading in readings]
 
 
 def _too_long(
-    config: CostConfig, readings: list[dict[str, Any]], name: str, frames: int
-) -> str | None:
-    """Why a sequence of `frames` is left out, judged by the shorter ones of the same model."""
-    for reading in readings:
-        if reading["model"] != name or reading["frames"] > frames:
-            continue
-        if "left_out" in reading:
-            return reading["left_out"]
-        expected = min(reading["seconds"]) * (frames / reading["frames"]) ** 2
-        ...
-    return None
+    config: CostConfig, readings: list[Reading], name: str, frames: int
+) -> Reading | None:
+    """That a sequence is left out, if the model's longest reading up to it says so."""
+    shorter = [r for r in readings if r["model"] == name and r["frames"] <= frames]
+    if not shorter:
+        return None
+    longest = max(shorter, key=lambda r: r["frames"])
+    if "left_out" in longest:
+        return {"left_out": longest["left_out"]}
+    expected = min(longest["seconds"]) * (frames / longest["frames"]) ** 2
+    if longest["frames"] == frames or expected <= config.most_seconds:
+        return None
+    return {"left_out": f"might take {expected:.0f} s an iteration"}
 
 
-def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a process that has run nothing before.
+def _medians(result: dict[str, Any], name: str) -> dict[str, list[Reading]]:
+    found: dict[str, list[Reading]] = {"training": [], "stepping": []}
+    for kind, key in (("training", "peak_bytes"), ("stepping", "state_bytes")):
+        readings = _measured(result, kind, name)
+        for frames in sorted({r["frames"] for r in readings}):
+            here = [r for r in readings if r["frames"] == frames]
+            medians = {k: float(np.median([_value(r, k) for r in here])) for k in ("seconds", key)}
+            found[kind].append({"frames": frames, **medians})
+    return found
 
-    Its memory is its own: a forked server that has only imported this module forks it. (A process
-    started from this one would inherit this one's largest size so far as its own.)
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
+
+def _exponent(
+    config: CostConfig, result: dict[str, Any], name: str, curve: str
+) -> dict[str, Any] | None:
+    """Slope of log value against log frames."""
+    kind, key = CURVES[curve]
+    least = config.lengths_from if kind == "training" else config.indices_from
+    readings = [r for r in _measured(result, kind, name) if r["frames"] >= least]
+    frames = np.array([r["frames"] for r in readings])
+    values = np.array([_value(r, key) for r in readings])
+    points = np.unique(frames)
+    if len(points) < 2 or values.min() <= 0:
+        return None
+
+    def slope(index: np.ndarray) -> float:
+        drawn, drawn_frames = values[index], frames[index]
+        medians = [np.median(drawn[drawn_frames == point]) for point in points]
+        return float(np.polyfit(np.log(points), np.log(medians), 1)[0])
+
+    rounds = np.array([r["round"] for r in readings])
+    interval = statistic_interval(slope, rounds).to_json()
+    return {**interval, "from": int(points[0]), "to": int(points[-1])}
+
+
+def _measured(result: dict[str, Any], kind: str, name: str) -> list[Reading]:
+    return [r for r in result[kind] if r["model"] == name and "left_out" not in r]
+
+
+def _value(reading: Reading, key: str) -> float:
+    return float(np.median(reading[key]))
+
+
+def _line(kind: str, reading: Reading) -> str:
+    parts = [f"round {reading['round'] + 1} {kind}"]
+    if kind == "matmul_gflops":
+        parts += [f"{dtype} {reading[dtype]:.0f}" for dtype in ("float32", "bfloat16")]
+    else:
+        parts += [reading["model"], f"{reading['frames']} frames"]
+    if "seconds" in reading:
+        held = reading["peak_bytes" if kind == "training" else "state_bytes"]
+        parts += [f"{_value(reading, 'seconds'):.4f} s", f"{held / 2**20:.1f} MiB"]
+    return ", ".join(parts + ([reading["left_out"]] if "left_out" in reading else []))

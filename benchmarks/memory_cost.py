@@ -1,0 +1,60 @@
+"""What memory costs a world model: ours, full attention, and attention over a window.
+
+    OMP_NUM_THREADS=1 python benchmarks/memory_cost.py
+
+Seconds and peak memory of a training iteration against the length of the sequence, and of a
+dreamt step against the number of frames before it; `dreamenv/comparison/cost.py` says exactly of
+what, and in which form they are stored. Close other programs first. When interrupted, the same
+command goes on. `--quick` only shows that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+from dreamenv.comparison.cost import CostConfig, measure_cost
+from dreamenv.comparison.cost_readings import Conditions
+from dreamenv.errors import DreamEnvError
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+def main() -> int:
+    """Measure, store, print the exponents."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--rounds", type=int, default=CostConfig.rounds)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS / "memory_cost.json")
+    args = parser.parse_args()
+    try:
+        config = CostConfig(rounds=args.rounds, conditions=Conditions(args.device, args.dtype))
+        if args.quick:
+            config = dataclasses.replace(config.quick(), rounds=args.rounds)
+        command = shlex.join(["python", "benchmarks/memory_cost.py", *sys.argv[1:]])
+        result = measure_cost(config, args.out, command)
+    except DreamEnvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to continue", file=sys.stderr)
+        return 130
+    for name, curves in result["exponents"].items():
+        for curve, fit in curves.items():
+            if fit:
+                print(
+                    f"{name:14} {curve:17} ∝ frames^{fit['mean']:.2f} "
+                    f"[{fit['low']}, {fit['high']}], {fit['from']} … {fit['to']} frames"
+                )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
