@@ -152,6 +152,7 @@ class WorldModel(nn.Module):
                 if bool(forget.any()):
                     forget = forget.to(self.device)
                     state = state.merge(forget, self.initial_state(state.slots))
+                    part.actions = part.actions.clone()  # the caller's windows stay as they are
                     part.actions[forget, :1] = self.dynamics.action.first(part.actions[forget, :1])
             with self.autocast():
                 losses, state = dynamics_loss(
