@@ -192,6 +192,8 @@ class WorldModel(nn.Module):
                 f"these frames need {'integer' if known.discrete else 'float'} actions of shape "
                 f"{wanted_shape}, got {actions.dtype} {tuple(actions.shape)}"
             )
+        if self.config.conditioning == "pose" and not actions.isfinite().all():
+            raise ConfigError("a pose holds NaN or infinity; every frame has one, the first too")
         if known.discrete and not ((actions >= -1) & (actions < known.n)).all():
             raise ConfigError(
                 f"actions must be in 0 … {known.n - 1}, or −1 where none led to the frame; "
