@@ -1,4 +1,4 @@
-"""`python -m dreamenv <command>`: collect rollouts, inspect them, measure the sim-to-real gap."""
+"""`python -m dreamenv <command>`: collect and inspect rollouts, measure the gap, compare models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ COMMANDS = {
     ("collect",): ("dreamenv.rollouts.collect_command", "record rollouts of an environment"),
     ("rollouts", "inspect"): ("dreamenv.rollouts.inspect_command", "describe a rollout store"),
     ("gap",): ("dreamenv.evaluation.gap_command", "measure the sim-to-real gap of an agent"),
+    ("compare",): ("dreamenv.comparison.compare_command", "compare world models' memories"),
 }
 
 

@@ -9,7 +9,7 @@ import json
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ class Job:
     cell: str
     seed: int
     folder: Path
-    training: dict[str, Any]
+    training: dict[str, Any] = field(repr=False)
     """Everything that decides what is trained; plain data, no paths of this machine."""
-    tasks: dict[str, Any]
+    tasks: dict[str, Any] = field(repr=False)
     """Everything that decides what is measured."""
 
     @property
@@ -69,7 +69,7 @@ class Job:
         return error if error.get("fingerprint") == self.fingerprint else None
 
     def state(self) -> str:
-        """`done`, `running`, `failed`, `begun`, `changed` (results of other settings), `waiting`."""
+        """`done`, `running`, `failed`, `begun`, `waiting`; `changed`: there are other settings'."""
         if self.scores() is not None:
             return "done"
         if (self.folder / LOCK).exists():

@@ -1,0 +1,101 @@
+"""Doing one job: train the cell, count what it cost, measure it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamenv.comparison.flops import training_flops
+from dreamenv.comparison.grid import Grid
+from dreamenv.comparison.job import Job, fingerprint
+from dreamenv.comparison.suite import Task
+from dreamenv.comparison.tasks import measure
+from dreamenv.evaluation.machine import machine
+from dreamenv.files import atomic_write_json
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.training.config import TrainConfig
+from dreamenv.training.train import train
+from dreamenv.world_model.checkpoint import load_world_model
+from dreamenv.world_model.device import pick_device
+from dreamenv.world_model.model import WorldModel
+
+
+def train_and_measure(grid: Grid, job: Job) -> dict[str, Any]:
+    """Train, or go on training, then do the tasks that are not done yet.
+
+    Returns:
+        Plain data: `command`, `parameters`, `training`, `machine` and `tasks`.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; everything is saved and the same call goes on.
+        DreamEnvError: of training or of a task.
+    """
+    config = grid.train_config(grid.cell(job.cell), job.seed)
+    folder = train(config)
+    model = load_world_model(folder, pick_device(config.device))
+    model.compute_dtype = getattr(torch, config.dtype)
+    cost = training_cost(model, config, folder)
+    model.compute_dtype = getattr(torch, grid.suite.dtype)
+    store = RolloutStore(config.held_out)
+    tasks = {
+        name: _measured(job, name, task, model, store, config.stride)
+        for name, task in job.tasks["tasks"].items()
+    }
+    return {
+        "command": f"python -m dreamenv compare --suite {grid.suite.name} "
+        f"--only {job.cell} --seeds {job.seed}",
+        "parameters": {
+            "dynamics": _count(model.dynamics),
+            "head": _count(model.head),
+            "tokenizer": _count(model.tokenizer),
+        },
+        "training": cost,
+        "machine": {**machine(config.device), "threads": torch.get_num_threads()},
+        "tasks": tasks,
+    }
+
+
+def _measured(
+    job: Job, name: str, task: dict[str, Any], model: WorldModel, store: RolloutStore, stride: int
+) -> dict[str, Any]:
+    """The scores of one task, kept in a file of their own until the job is done."""
+    path = job.folder / "tasks" / f"{name}.json"
+    about = [job.training, task, job.tasks["held_out"], job.tasks["dtype"]]
+    tag = fingerprint(about)
+    if path.exists():
+        stored = json.loads(path.read_text())
+        if stored["fingerprint"] == tag:
+            return stored["scores"]
+    scores = {**task, **measure(Task(**task), model, store, stride)}
+    atomic_write_json(path, {"fingerprint": tag, "scores": scores})
+    return scores
+
+
+def training_cost(model: WorldModel, config: TrainConfig, run: Path) -> dict[str, Any]:
+    """Updates, frames, seconds and arithmetic of the dynamics' training, as plain data.
+
+    `seconds` are of the whole stage, evaluations and checkpoints included, over all resumptions;
+    `frames_per_second` is the median rate between log lines; `matmul_flops` count the matrix
+    products and convolutions of all updates.
+    """
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    records = [record for record in records if record["stage"] == "dynamics"]
+    rates = [r["frames_per_second"] for r in records if r["kind"] == "train"]
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return {
+        "updates": config.dynamics.steps,
+        "frames": config.dynamics.steps * config.dynamics.batch * config.window,
+        "seconds": records[-1]["seconds"],
+        "frames_per_second": statistics.median(rates) if rates else None,
+        "matmul_flops": training_flops(model, config),
+        "dtype": config.dtype,
+        "commits": sorted({entry["commit"] for entry in history}),
+    }
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
