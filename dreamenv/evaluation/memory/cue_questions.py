@@ -1,0 +1,183 @@
+"""Questions about targets that went out of view: which colour lies where one was last seen?
+
+A sighting ends with the last frame that may show a trace of the target
+(`target_sightings.Sightings.seen`); what counts as elapsed since is therefore never too much. The
+question is asked at the sighting's best view, the pose with the most pixels of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dreamenv.errors import RolloutError
+from dreamenv.evaluation.memory.clips import pose_of
+from dreamenv.evaluation.memory.target_sightings import Sightings, target_sightings
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.world_model.preprocessing import fit_frames
+
+INFOS = ("agent_pos", "agent_dir", "targets_pos", "maze_layout")
+WELL_VISIBLE = 0.01
+"""A question is asked about a target that filled at least this share of the frame: 41 of 64²."""
+GAP = 15
+"""Environment frames out of view that do not end a sighting."""
+TOLERANCE = 0.2
+"""A distance of d stands for elapsed frames within this share of it."""
+EVERY = 4
+"""Questions are asked after every so many watched frames, so that frames are watched in pieces."""
+
+
+@dataclass(frozen=True)
+class EpisodeView:
+    """Every `stride`-th frame of an episode, of the model's frame size, and the targets in it."""
+
+    frames: np.ndarray
+    """(t, H, W, 3) uint8."""
+    poses: np.ndarray
+    """(t, 4) float32."""
+    targets: list[Sightings]
+    """What is seen of each target."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which colour lies where a target was last seen?"""
+
+    episode: int
+    target: int
+    """The answer: target i has colour i."""
+    distance: int
+    """The nominal distance that the question counts for."""
+    watched: int
+    """Model frames watched before it is asked."""
+    elapsed: int
+    """Environment frames from the last trace of the target to the last watched frame."""
+    age: int
+    """Environment frames from the asked frame to the last watched one; at least `elapsed`."""
+    alone: bool
+    """Whether no other target was seen after this one, which could tell the answer by exclusion."""
+    pose: np.ndarray
+    """(4,) from where it is asked."""
+    frame: np.ndarray
+    """(H, W, 3) uint8, what was seen from there."""
+    mask: np.ndarray
+    """(H, W) bool, the target's pixels in it."""
+
+
+def view_episode(
+    store: RolloutStore, episode: int, stride: int, size: tuple[int, int]
+) -> EpisodeView:
+    """Read an episode and find its targets.
+
+    Raises:
+        RolloutError: the infos that tell where targets are were not recorded.
+    """
+    recorded = store.read(episode)
+    poses = pose_of(recorded, store, episode)[::stride]
+    missing = [key for key in INFOS if key not in recorded.info]
+    if missing:
+        raise RolloutError(
+            f"{store.path}: episode {episode} was recorded without {' and '.join(missing)}, so "
+            "where targets are is unknown; collect with `python -m dreamenv collect --env "
+            f"MemoryMaze-7x7-ExtraObs-v0 --record-info {' '.join(INFOS)} ...`"
+        )
+    frames = fit_frames(recorded.observation[::stride], size)
+    places, layout = recorded.info["targets_pos"][0], recorded.info["maze_layout"][0]
+    targets = [
+        target_sightings(frames, poses[:, :2], poses[:, 2:], place, index, layout)
+        for index, place in enumerate(places)
+    ]
+    return EpisodeView(frames, poses, targets)
+
+
+def draw_questions(
+    view: EpisodeView,
+    episode: int,
+    stride: int,
+    distances: Sequence[int],
+    most: int,
+    rng: np.random.Generator,
+) -> list[Question]:
+    """Questions about one episode, ordered by the time at which they are asked.
+
+    Each time a target stays out of view long enough gives one question per distance.
+
+    Args:
+        view: the episode.
+        episode: its index in the store.
+        stride: environment frames per model frame.
+        distances: nominal distances in environment frames.
+        most: draw at most so many per distance.
+        rng: of the draw.
+    """
+    drawn: list[Question] = []
+    for distance in distances:
+        possible = [
+            _question(view, episode, target, span, asked, stride, distance)
+            for target, sightings in enumerate(view.targets)
+            for span, until in _sightings(sightings, view.frames[0, ..., 0].size, stride)
+            if (asked := _asked_at(span[1] - 1, until, stride, distance)) is not None
+        ]
+        chosen = rng.permutation(len(possible))[:most]
+        drawn += [possible[i] for i in chosen]
+    return sorted(drawn, key=lambda question: question.watched)
+
+
+def _sightings(
+    sightings: Sightings, frame_pixels: int, stride: int
+) -> list[tuple[tuple[int, int], int]]:
+    """(first frame, frame after the last) of each good sighting, and when the next one begins."""
+    changes = np.flatnonzero(np.diff(np.r_[False, sightings.seen, False]))
+    spans: list[tuple[int, int]] = []
+    for start, stop in changes.reshape(-1, 2).tolist():
+        if spans and (start - spans[-1][1]) * stride <= GAP:
+            spans[-1] = (spans[-1][0], stop)
+        else:
+            spans.append((start, stop))
+    begins = [start for start, _ in spans[1:]] + [len(sightings.seen)]
+    pixels = sightings.pixels
+    return [
+        (span, until)
+        for span, until in zip(spans, begins, strict=True)
+        if pixels[span[0] : span[1]].max() >= WELL_VISIBLE * frame_pixels
+    ]
+
+
+def _asked_at(last: int, until: int, stride: int, distance: int) -> int | None:
+    """The watched frame in last + 1 … until − 1 that is asked after: `distance` from `last`."""
+    times = np.arange(last + 1, until)
+    times = times[(times + 1) % EVERY == 0]
+    off = np.abs((times - last) * stride - distance)
+    if not len(times) or off.min() > TOLERANCE * distance:
+        return None
+    return int(times[off.argmin()])
+
+
+def _question(
+    view: EpisodeView,
+    episode: int,
+    target: int,
+    span: tuple[int, int],
+    asked: int,
+    stride: int,
+    distance: int,
+) -> Question:
+    sightings = view.targets[target]
+    best = span[0] + int(sightings.pixels[span[0] : span[1]].argmax())
+    since = slice(span[1], asked + 1)
+    others = [other for i, other in enumerate(view.targets) if i != target]
+    return Question(
+        episode=episode,
+        target=target,
+        distance=distance,
+        watched=asked + 1,
+        elapsed=(asked - span[1] + 1) * stride,
+        age=(asked - best) * stride,
+        alone=not any(other.seen[since].any() for other in others),
+        # Copies, so that a question does not keep its whole episode in memory.
+        pose=view.poses[best].copy(),
+        frame=view.frames[best].copy(),
+        mask=sightings.mask[best].copy(),
+    )
