@@ -16,7 +16,7 @@ def read_poses(store: RolloutStore, episode: int, keys: Sequence[str]) -> np.nda
     Raises:
         RolloutError: the store does not have them.
     """
-    info = store.read(episode).info
+    info = store.read_info(episode)
     missing = [key for key in keys if key not in info]
     if missing or not keys:
         raise RolloutError(

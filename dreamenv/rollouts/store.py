@@ -123,6 +123,12 @@ class RolloutStore:
             info=info,
         )
 
+    def read_info(self, episode: int) -> dict[str, np.ndarray]:
+        """The infos of a whole episode, (T+1, …) each, without its frames."""
+        stop = int(self.lengths[episode]) + 1
+        keys = self._records[episode]["info"]
+        return {key: self._rows(f"info/{key}", episode, 0, stop) for key in keys}
+
     def read_steps(self, episode: int) -> dict[str, np.ndarray]:
         """Action, reward, terminated and truncated of a whole episode, without its frames."""
         steps = self._steps.get(episode)
