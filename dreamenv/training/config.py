@@ -106,18 +106,20 @@ class TrainConfig:
         """Frames per window at update `step` of the dynamics."""
         if not self.window_from:
             return self.window
-        doublings = math.log2(self.window / self.window_from)
-        done = step / max(1.0, self.window_growth * self.dynamics.steps)
-        return min(self.window, self.window_from * 2 ** int(done * (math.ceil(doublings) + 1)))
+        doublings = math.ceil(math.log2(self.window / self.window_from))
+        growing = self.window_growth * self.dynamics.steps
+        done = 1.0 if step >= growing else step / growing
+        return min(self.window, self.window_from * 2 ** int(done * doublings))
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
         if self.window < 2:
             raise ConfigError(f"a window needs at least 2 frames, not {self.window}")
-        if self.segments < 1 or self.window % self.segments:
+        if self.segments < 1 or self.window % self.segments or self.window < 2 * self.segments:
             raise ConfigError(
-                f"a window of {self.window} frames does not fall into {self.segments} segments"
+                f"a window of {self.window} frames does not fall into {self.segments} equal "
+                "segments of at least 2"
             )
         if self.window_from and (self.segments > 1 or not 2 <= self.window_from <= self.window):
             raise ConfigError(
@@ -133,9 +135,10 @@ class TrainConfig:
             raise ConfigError(
                 "stride and retrace leave out or turn round actions; they need conditioning pose"
             )
-        if self.stride < 1 or (self.retrace and self.window % 2):
+        if self.stride < 1 or (self.retrace and (self.window % 2 or self.window_from % 2)):
             raise ConfigError(
-                f"stride is at least 1, and a retraced window even: {self.stride}, {self.window}"
+                "stride is at least 1, and the length of a retraced window even: "
+                f"{self.stride}, window {self.window}, window_from {self.window_from}"
             )
         for name in ("log_every", "evaluate_every", "checkpoint_every", "spawns", "spawn_frames"):
             if getattr(self, name) < 1:

@@ -57,7 +57,7 @@ class LatentWindows:
         window: most frames a window has.
         stride: every so many frames of an episode make a window.
         retrace: share of windows that go forth and exactly back again.
-        pose: infos that make up a pose; kept beside the latents if the store has them.
+        pose: infos that make up a pose, if that is what the model is conditioned on.
     """
 
     def __init__(
@@ -78,17 +78,20 @@ class LatentWindows:
                     f"no episode of {store.path} has the {(frames - 1) * stride + 1} frames of a "
                     "training window; collect longer episodes or train with a shorter window"
                 )
-        tag = _fingerprint(store, model, pose)
+        tag = _fingerprint(store, model)
         arrays = _read_cache(cache, tag)
         if arrays is None:
-            arrays = _encode(store, model, pose)
+            arrays = _encode(store, model)
             _write_cache(cache, tag, arrays)
         tokenizer = model.tokenizer
         for buffer in ("latent_mean", "latent_std"):
             getattr(tokenizer, buffer).copy_(torch.from_numpy(arrays[buffer]))
         self.latents = arrays["latents"]
         self.poses = model.config.conditioning == "pose"
-        self.actions = arrays["pose" if self.poses else "action"]
+        self.actions = arrays["action"]
+        if self.poses:  # not in the cache, which models of either conditioning may share
+            poses = [read_poses(store, i, pose) for i in range(store.num_episodes)]
+            self.actions = np.concatenate(poses)
         self.rewards, self.terminated = arrays["reward"], arrays["terminated"]
 
     def batch(self, rows: int, rng: np.random.Generator, window: int = 0) -> Batch:
@@ -135,7 +138,7 @@ class LatentWindows:
         return np.repeat(offsets, counts) + np.arange(counts.sum()) - before
 
 
-def _encode(store: RolloutStore, model: WorldModel, pose: Sequence[str]) -> dict[str, np.ndarray]:
+def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     discrete_start = int(getattr(store.action_space, "start", 0))
     for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):
@@ -150,8 +153,6 @@ def _encode(store: RolloutStore, model: WorldModel, pose: Sequence[str]) -> dict
         parts.setdefault("latents", []).append(np.concatenate(latents))
         for name in ("action", "reward", "terminated"):
             parts.setdefault(name, []).append(window[name])
-        if pose:
-            parts.setdefault("pose", []).append(read_poses(store, episode, pose))
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return {**joined, **_standardise(joined["latents"])}
 
@@ -168,9 +169,9 @@ def _standardise(latents: np.ndarray) -> dict[str, np.ndarray]:
     return {"latent_mean": mean.astype(np.float32), "latent_std": std.astype(np.float32)}
 
 
-def _fingerprint(store: RolloutStore, model: WorldModel, pose: Sequence[str]) -> str:
-    """Equal for equal episodes under an equal tokenizer, with the same poses."""
-    digest = hashlib.sha256(",".join([store.env_id, *pose]).encode())
+def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
+    """Equal for equal episodes under an equal tokenizer, at the same size."""
+    digest = hashlib.sha256(f"{store.env_id},{model.config.frame_size}".encode())
     for array in (store.lengths, store.seeds, store.returns):
         digest.update(array.tobytes())
     for tensor in model.tokenizer.parameters():

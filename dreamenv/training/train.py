@@ -36,6 +36,10 @@ from dreamenv.world_model.preprocessing import fit_frames, to_uint8, to_unit
 
 MOST_REWARD_VALUES = 16
 """Up to so many distinct rewards are taken for the only ones there are."""
+FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
+"""Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""
+SAME_MODEL = ("architecture", "tokenizer_from", "conditioning", "pose", "stride")
+"""What a run that is continued must also keep: weights alone would fit another model."""
 CLIPS, CONTEXT, HORIZON = 16, 32, 16
 
 
@@ -57,15 +61,15 @@ def train(config: TrainConfig) -> Path:
     _require_usable(config, store, held_out)
     architecture = model_config(config, store)
     _require_trainable(config, architecture)
+    torch.manual_seed(config.seed)
+    model = WorldModel(architecture).to(device)
+    model.compute_dtype = getattr(torch, config.dtype)
+    if config.tokenizer_from:
+        take_tokenizer(model, config.tokenizer_from)
     out = Path(config.out)
     try:
         _enter_run_folder(out, config, store)
-        torch.manual_seed(config.seed)
-        model = WorldModel(architecture).to(device)
-        model.compute_dtype = getattr(torch, config.dtype)
-        if config.tokenizer_from:
-            take_tokenizer(model, config.tokenizer_from)
-        else:
+        if not config.tokenizer_from:
             train_tokenizer(model, config, store, held_out)
         train_dynamics(model, config, store, held_out)
     except OSError as error:
@@ -93,6 +97,8 @@ def _require_usable(config: TrainConfig, store: RolloutStore, held_out: RolloutS
 
 def _require_trainable(config: TrainConfig, architecture: WorldModelConfig) -> None:
     dynamics, segment = architecture.dynamics, config.window // config.segments
+    if dynamics.attention == "bidirectional":  # cuts every window, the shortest too, into its own
+        segment = config.window_from or segment
     if dynamics.attention in ("window", "bidirectional") and dynamics.attention_window >= segment:
         raise ConfigError(
             f"attention over {dynamics.attention_window} frames before needs training windows of "
@@ -112,7 +118,7 @@ def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> No
         raise CheckpointError(
             f"{path} is damaged ({error}); delete it if the rest of {out} is yours"
         ) from error
-    for name in ("env_id", "preset", "seed"):
+    for name in ("env_id", "preset", "seed", *SAME_MODEL):
         if before.get(name, now[name]) != now[name]:
             raise ConfigError(
                 f"{out} was begun with {name} {before[name]!r}, not {now[name]!r}; repeat that to "
@@ -125,7 +131,8 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
     """The preset, fitted to a store's actions or poses and rewards, with the run's own changes.
 
     Raises:
-        ConfigError: the changes name fields that are not there, or do not fit together.
+        ConfigError: the changes name fields that are not there or not theirs to set, or do not fit
+            together; or the tokenizer is for other frames.
         RolloutError: poses are wanted, and the store has none.
     """
     space = store.action_space
@@ -150,11 +157,20 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
         rewards=reward_config,
         frame_channels=channels,
     )
-    whole = overlay(fitted.to_dict(), config.architecture)
+    plain = fitted.to_dict()
+    whole = overlay(plain, config.architecture)
+    for name in FITTED:
+        if whole[name] != plain[name]:
+            raise ConfigError(f"architecture cannot set {name}: the rollouts and options decide it")
     if config.tokenizer_from:
         # The weights that are taken decide how large the tokenizer is.
         source, _ = read_config(checkpoint_folder(config.tokenizer_from))
         whole["tokenizer"] = dataclasses.asdict(source.tokenizer)
+        if source.frame_channels != channels:
+            raise ConfigError(
+                f"the tokenizer of {config.tokenizer_from} is for frames of "
+                f"{source.frame_channels} channels, those of {store.path} have {channels}"
+            )
     return WorldModelConfig.from_dict(whole)
 
 
@@ -176,9 +192,10 @@ def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
 
 
 def _pose_box(config: TrainConfig, store: RolloutStore) -> ActionConfig:
-    """Whole numbers between which all poses of the store lie."""
+    """Whole numbers between which all poses lie, held-out ones, where dreams begin, included."""
     keys = config.pose.split(",")
-    poses = [read_poses(store, i, keys) for i in range(store.num_episodes)]
+    stores = (store, RolloutStore(config.held_out))
+    poses = [read_poses(s, i, keys) for s in stores for i in range(s.num_episodes)]
     low = np.floor(np.min([p.min(0) for p in poses], 0))
     high = np.maximum(np.ceil(np.max([p.max(0) for p in poses], 0)), low + 1)
     return ActionConfig(low=tuple(map(float, low)), high=tuple(map(float, high)))
@@ -230,8 +247,9 @@ def train_dynamics(
 ) -> None:
     """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes."""
     cache = Path(run.latents) if run.latents else Path(run.out) / "training" / "latents.npz"
-    pose = run.pose.split(",") if run.conditioning == "pose" else ()
-    data = LatentWindows(store, model, cache, run.window, run.stride, run.retrace, pose)
+    data = LatentWindows(
+        store, model, cache, run.window, run.stride, run.retrace, run.pose.split(",")
+    )
     sample = data.batch(256, np.random.default_rng([run.seed, 3]), min(run.window, 48)).latents
     model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
     clips = held_out_clips(held_out, model.config, run)
