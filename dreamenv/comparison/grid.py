@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dreamenv.comparison.suite import GROUPS, Cell, Rollouts, Suite
 from dreamenv.comparison.tasks import KINDS, complete
 from dreamenv.errors import ConfigError
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.train import _require_trainable, overlay
+from dreamenv.training.train import CONTEXT, HORIZON, _require_trainable, overlay
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig, from_plain, preset
 from dreamenv.world_model.model import WorldModel
@@ -43,7 +44,6 @@ class Grid:
     suite: Suite
     out: Path
     data: Path | None = None
-    _known: dict[str, WorldModelConfig] = dataclasses.field(default_factory=dict, compare=False)
 
     def store(self, rollouts: Rollouts) -> Path:
         """Folder of a rollout store."""
@@ -81,7 +81,11 @@ class Grid:
         """The job that trains and measures a cell with a seed."""
         suite, config = self.suite, dataclasses.asdict(self.train_config(cell, seed))
         tasks = {
-            name: {"kind": suite.tasks[name].kind, "settings": complete(suite.tasks[name])}
+            name: {
+                "kind": suite.tasks[name].kind,
+                "settings": complete(suite.tasks[name]),
+                "rollouts": dataclasses.asdict(suite.rollouts_of(name)),
+            }
             for name in cell.tasks or suite.default_tasks
         }
         return Job(
@@ -96,7 +100,7 @@ class Grid:
                 "weights": _weights(self.architecture(cell)),
                 "training": {name: value for name, value in config.items() if name not in HOW},
             },
-            {"held_out": dataclasses.asdict(suite.held_out), "dtype": suite.dtype, "tasks": tasks},
+            {"dtype": suite.dtype, "tasks": tasks},
         )
 
     def tokenizer_job(self) -> Job:
@@ -168,8 +172,6 @@ class Grid:
         Raises:
             ConfigError: there is no such rival, or the parts do not fit.
         """
-        if cell.name in self._known:  # to match parameters, models are built: not again each time
-            return self._known[cell.name]
         suite, conditioning = self.suite, self.conditioning(cell)
         pose = ActionConfig(low=(0.0,) * 4, high=(1.0,) * 4)
         actions = pose if conditioning == "pose" else ActionConfig(n=6)
@@ -178,9 +180,8 @@ class Grid:
             source, _ = read_config(checkpoint_folder(suite.tokenizer_from))
             plain["tokenizer"] = dataclasses.asdict(source.tokenizer)
         base = WorldModelConfig.from_dict(overlay(plain, json.dumps(suite.architecture)))
-        changed = rival(cell.rival, base, suite.window).to_dict()
-        config = WorldModelConfig.from_dict(overlay(changed, json.dumps(cell.architecture)))
-        return self._known.setdefault(cell.name, config)
+        changed = _rival(cell.rival, base, suite.window).to_dict()
+        return WorldModelConfig.from_dict(overlay(changed, json.dumps(cell.architecture)))
 
     def check(self) -> None:
         """Refuse a grid in which some cell cannot be trained or measured.
@@ -208,6 +209,7 @@ class Grid:
         infos = config.pose.split(",") if config.conditioning == "pose" else []
         frames = config.window // 2 if config.retrace == 1 else config.window
         _require(suite.data, infos, frames, config.stride, "training")
+        _require(suite.held_out, infos, CONTEXT + HORIZON, config.stride, "measuring in training")
         for name in cell.tasks or suite.default_tasks:
             if name not in suite.tasks:
                 raise ConfigError(f"there is no task {name!r}; there are {', '.join(suite.tasks)}")
@@ -219,7 +221,8 @@ class Grid:
                     f"by {config.conditioning}"
                 )
             frames = kind.frames(settings)
-            _require(suite.held_out, [*infos, *kind.infos], frames, config.stride, name)
+            rollouts = suite.rollouts_of(name)
+            _require(rollouts, [*infos, *kind.infos], frames, config.stride, f"the task {name!r}")
 
     def conditioning(self, cell: Cell) -> str:
         """What the cell is conditioned on: "action" or "pose"."""
@@ -231,6 +234,10 @@ class Grid:
         return {name: value for name, value in plain.items() if name not in FITTED}
 
 
+_rival = functools.cache(rival)  # which builds models to count their parameters
+
+
+@functools.cache
 def _weights(config: WorldModelConfig) -> str:
     """A hash of the names and shapes of all weights: other code may build another model."""
     with torch.device("meta"):

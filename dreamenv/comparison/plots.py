@@ -14,7 +14,7 @@ from dreamenv.files import atomic_write_bytes
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6914")
 """Okabe and Ito's palette, and a brown: told apart with any kind of colour vision."""
 MARKERS = "osD^vPX*"
-REFERENCES = {REPEAT: ":", RECONSTRUCTION: "-."}
+REFERENCES = {RECONSTRUCTION: "-.", REPEAT: ":"}
 
 
 def draw_plots(
@@ -56,6 +56,8 @@ def _by_distance(figure: Any, summary: Summary) -> bool:
         ]
         shown |= _line(axes, points, summary.labels[cell], number)
     for name, style in REFERENCES.items():
+        # The last frame once more is nearly right at first: it would flatten everything else.
+        top = axes.get_ylim()[1]
         entries = summary.references("retrieval").get(name, {}).get("psnr", {})
         points = [
             ((e["distance"][0] * e["distance"][1]) ** 0.5, e["mean"])
@@ -63,6 +65,8 @@ def _by_distance(figure: Any, summary: Summary) -> bool:
         ]
         if points:
             axes.plot(*zip(*points, strict=True), style, color="grey", label=name)
+        if name == REPEAT and shown:
+            axes.set_ylim(top=top)
     _label(axes, "frames since the frame was watched", "PSNR in dB", "Retrieval")
     return shown
 
@@ -90,7 +94,7 @@ def _cue_recall(figure: Any, summary: Summary) -> bool:
     bins = summary.measured(tasks[0]).get("by_distance", []) if tasks else []
     distances = [entry["distance"] for entry in bins]
     shown = False
-    for number, cell in enumerate(summary.labels):
+    for number, cell in enumerate(summary.cells("rivals")):
         path = ("tasks", tasks[0], "by_distance") if tasks else ()
         values = [
             (distance, summary.spread(cell, *path, i, "accuracy", "probe"))
@@ -153,7 +157,8 @@ def _label(axes: Any, x: str, y: str, title: str) -> None:
     axes.set_ylabel(y)
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
 
 
 def _name_ticks(axes: Any, places: list[int]) -> None:

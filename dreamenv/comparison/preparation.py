@@ -34,7 +34,7 @@ def prepare(grid: Grid, workers: int = 1, say: Say = print) -> None:
         DreamEnvError: the tokenizer cannot be trained.
     """
     with _alone(grid, say):
-        for rollouts in (grid.suite.data, grid.suite.held_out):
+        for rollouts in grid.suite.rollouts.values():
             _collect(grid, rollouts, workers, say)
         _draw_tasks(grid)
         if not grid.suite.tokenizer_from:
@@ -92,15 +92,16 @@ def _draw_tasks(grid: Grid) -> None:
     """
     path = grid.out / "tasks_drawn.json"
     drawn: list[str] = json.loads(path.read_text()) if path.exists() else []
-    suite, store = grid.suite, RolloutStore(grid.store(grid.suite.held_out))
+    suite = grid.suite
     for cell in suite.cells:
         size, stride = grid.architecture(cell).frame_size, grid.train_config(cell, 0).stride
         for name in cell.tasks or suite.default_tasks:
             task = suite.tasks[name]
-            about = [dataclasses.asdict(suite.held_out), dataclasses.asdict(task), size, stride]
+            rollouts = suite.rollouts_of(name)
+            about = [dataclasses.asdict(rollouts), dataclasses.asdict(task), size, stride]
             if fingerprint(about) not in drawn:
                 try:
-                    draw(task, store, size, stride)
+                    draw(task, RolloutStore(grid.store(rollouts)), size, stride)
                 except RolloutError as error:
                     raise RolloutError(f"task {name!r}: {error}") from error
                 drawn.append(fingerprint(about))

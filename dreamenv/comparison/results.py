@@ -8,17 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from dreamenv.comparison.grid import Grid
+from dreamenv.comparison.queue import Say
 from dreamenv.comparison.tasks import complete
 from dreamenv.errors import CheckpointError
 from dreamenv.files import atomic_write_json
 
 RESULTS = "results.json"
 MODEL = "model"
-LEFT_OUT = ("data", "conditioning", "task", "noise_seed", "clip_seed", "scores", "per_clip")
+LEFT_OUT = (
+    "data",
+    "rollouts",
+    "conditioning",
+    "task",
+    "noise_seed",
+    "clip_seed",
+    "scores",
+    "per_clip",
+)
 """Parts of a task's scores that every model shares or that no table needs."""
 
 
-def update_results(grid: Grid, folder: Path) -> dict[str, Any]:
+def update_results(grid: Grid, folder: Path, say: Say = print) -> dict[str, Any]:
     """Merge what is done into `folder / results.json`, and return all of it.
 
     Rows that the file has already, as those done on another machine, stay as long as they are of
@@ -32,6 +42,8 @@ def update_results(grid: Grid, folder: Path) -> dict[str, Any]:
         for row in before.get("rows", [])
         if _is_current(grid, row["cell"], row["seed"], row["fingerprint"])
     }
+    if left_out := len(before.get("rows", [])) - len(known):
+        say(f"{left_out} rows of {path} are of other settings than the suite's, and left out")
     known |= {(row["cell"], row["seed"]): row for row in rows}
     order = [cell.name for cell in grid.suite.cells]
     suite = grid.suite
@@ -39,8 +51,7 @@ def update_results(grid: Grid, folder: Path) -> dict[str, Any]:
     results = {
         "suite": suite.name,
         "command": f"python -m dreamenv compare --suite {suite.name}",
-        "data": dataclasses.asdict(suite.data),
-        "held_out": dataclasses.asdict(suite.held_out),
+        "rollouts": [dataclasses.asdict(rollouts) for rollouts in suite.rollouts.values()],
         "training": suite.training,
         "preset": suite.preset,
         "tokenizer": {"from": suite.tokenizer_from} if suite.tokenizer_from else tokenizer,

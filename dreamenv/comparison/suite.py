@@ -35,6 +35,8 @@ class Task:
 
     kind: str
     settings: dict[str, Any] = field(default_factory=dict)
+    rollouts: Rollouts | None = None
+    """What it is done on, if not the suite's held-out rollouts."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Suite:
     name: str
     data: Rollouts
     held_out: Rollouts
+    """What training and tasks are measured on."""
     preset: str
     window: int
     """Frames before its own that the windowed rivals see."""
@@ -89,3 +92,13 @@ class Suite:
     """Folder of the results, tables and plots; by default in the working folder."""
     page: str = ""
     """A Markdown page whose tables are filled in, if it exists."""
+
+    def rollouts_of(self, task: str) -> Rollouts:
+        """What a task is done on."""
+        return self.tasks[task].rollouts or self.held_out
+
+    @property
+    def rollouts(self) -> dict[str, Rollouts]:
+        """All that the suite needs, by name."""
+        used = (self.data, self.held_out, *map(self.rollouts_of, self.tasks))
+        return {rollouts.name: rollouts for rollouts in used}

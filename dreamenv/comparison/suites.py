@@ -14,40 +14,61 @@ UPDATES = 3000
 """Of every cell, unless it says otherwise."""
 CONTEXT = 64
 """Frames watched at the training length; a training window is as long again."""
-
-RIVALS = (
-    Cell("ours", "ours: block-wise scan + local attention", ("rivals", "ablations", "schemes",
-         "beyond")),
-    Cell("causal_full", "causal transformer, full context", ("rivals", "beyond"), "causal_full"),
-    Cell("causal_window", "causal transformer, window", ("rivals", "beyond"), "causal_window"),
-    Cell("mamba2_attention", "Mamba-2 + local attention (no block-wise scan)",
-         ("rivals", "ablations", "beyond"), "mamba2_attention"),
-    Cell("mamba2", "Mamba-2", ("rivals", "beyond"), "mamba2"),
-    Cell("dfot", "DFoT: bidirectional, window", ("rivals",), "dfot"),
-)  # fmt: skip
+ALL = ("retrieval", "retrieval_2x", "retrieval_4x", "reasoning", "cue_recall")
 
 
-def _ablation(name: str, label: str, architecture: dict, **training: object) -> Cell:
-    return Cell(name, label, ("ablations",), architecture=architecture, training=dict(training))
+def _rival(rival: str, label: str, *groups: str) -> Cell:
+    return Cell(rival, label, ("rivals", *groups), rival, tasks=ALL)
 
 
-ABLATIONS = (
-    _ablation("block_1", "block size 1 everywhere", {"dynamics": {"scan_blocks": [[1, 1]] * 4}}),
-    _ablation("no_attention", "no attention", {"dynamics": {"attention": "none"}}),
-    _ablation("attention_1", "attention to 1 frame before", {"dynamics": {"attention_window": 1}}),
-    _ablation("attention_8", "attention to 8 frames before", {"dynamics": {"attention_window": 8}}),
-    _ablation("patch_2", "4 tokens a frame instead of 16",
-              {"dynamics": {"patch": 2, "scan_blocks": [[2, 2], [2, 2], [1, 1], [2, 2]]}}),
-    _ablation("no_context_noise", "no noise on the written frames", {},
-              objective={"context_noise": 0.0}),
-    _ablation("no_long_context", "no long-context training", {}, window=32),
-)  # fmt: skip
+def _ablation(name: str, label: str, dynamics: dict, /, **training: object) -> Cell:
+    changes = {"dynamics": dynamics} if dynamics else {}
+    return Cell(name, label, ("ablations",), architecture=changes, training=dict(training))
 
 
-def _scheme(name: str, label: str, **training: object) -> Cell:
+def _scheme(name: str, label: str, /, **training: object) -> Cell:
     return Cell(name, label, ("schemes",), training=dict(training))
 
 
+def _beyond(name: str, label: str, dynamics: dict, /, **training: object) -> Cell:
+    return dataclasses.replace(
+        _ablation(name, label, dynamics, **training), groups=("beyond",), tasks=ALL
+    )
+
+
+def _by_action(cell: Cell) -> Cell:
+    training = {"conditioning": "action", "stride": 1, "retrace": 0.0}
+    return Cell(
+        f"{cell.name}_actions",
+        cell.label,
+        ("actions",),
+        cell.rival,
+        training=training,
+        tasks=("revisit",),
+    )
+
+
+RIVALS = (
+    _rival("ours", "ours: block-wise scan + local attention", "ablations", "schemes", "beyond"),
+    _rival("causal_full", "causal transformer, full context", "beyond"),
+    _rival("causal_window", "causal transformer, window", "beyond"),
+    _rival("mamba2_attention", "Mamba-2 + local attention: no block-wise scan",
+           "ablations", "beyond"),
+    _rival("mamba2", "Mamba-2", "beyond"),
+    _rival("dfot", "DFoT: bidirectional, window"),
+)  # fmt: skip
+ABLATIONS = (
+    _ablation("block_1", "block size 1 everywhere", {"scan_blocks": [[1, 1]] * 4}),
+    _ablation("no_attention", "no attention", {"attention": "none"}),
+    _ablation("attention_1", "attention to 1 frame before, not 4", {"attention_window": 1}),
+    _ablation("attention_8", "attention to 8 frames before, not 4", {"attention_window": 8}),
+    _ablation("patch_2", "4 tokens a frame, not 16",
+              {"patch": 2, "scan_blocks": [[2, 2], [2, 2], [1, 1], [2, 2]]}),
+    _ablation("no_context_noise", "no noise on written frames", {},
+              objective={"context_noise": 0.0}),
+    _ablation("no_long_context", "no long-context training: windows of 32 frames", {},
+              window=32, dynamics={"batch": 24}),
+)  # fmt: skip
 SCHEMES = (
     _scheme("forcing", "diffusion forcing + clean prefix, equal updates",
             objective={"scheme": "diffusion_forcing"}),
@@ -56,21 +77,13 @@ SCHEMES = (
     _scheme("forcing_no_prefix", "diffusion forcing, no clean prefix",
             objective={"scheme": "diffusion_forcing", "clean_prefix": 0.0}),
 )  # fmt: skip
-
 BEYOND = (
-    Cell("handed_on", "ours, windows of twice the length, state handed on", ("beyond",),
-         training={"window": 4 * CONTEXT, "segments": 2, "state_reset": 0.1,
-                   "dynamics": {"batch": 3}}),
-    Cell("slow_decay", "ours, slower decay", ("beyond",),
-         architecture={"dynamics": {"ssm_step_range": [1e-4, 1e-1]}}),
-    Cell("growing", "ours, windows that grow", ("beyond",), training={"window_from": 32}),
+    _beyond("handed_on", "ours, windows twice as long, state handed on", {},
+            window=4 * CONTEXT, segments=2, state_reset=0.1, dynamics={"batch": 3}),
+    _beyond("slow_decay", "ours, slower decay", {"ssm_step_range": [1e-4, 1e-1]}),
+    _beyond("growing", "ours, windows that grow from 32 frames", {}, window_from=32),
 )  # fmt: skip
-
-ACTIONS = tuple(
-    Cell(f"{cell.name}_actions", cell.label, ("actions",), cell.rival,
-         training={"conditioning": "action", "stride": 1, "retrace": 0.0}, tasks=("revisit",))
-    for cell in RIVALS[:4]
-)  # fmt: skip
+ACTIONS = tuple(_by_action(cell) for cell in RIVALS[:4])
 
 MEMORY_MAZE = Suite(
     name="memory-maze",
@@ -97,7 +110,7 @@ MEMORY_MAZE = Suite(
         "cue_recall": Task("cue_recall"),
         "revisit": Task("revisit"),
     },
-    default_tasks=("retrieval", "retrieval_2x", "retrieval_4x", "reasoning", "cue_recall"),
+    default_tasks=("retrieval", "reasoning"),
     cells=(*RIVALS, *ABLATIONS, *SCHEMES, *BEYOND, *ACTIONS),
     results="docs/results/memory",
     page="docs/memory.md",
@@ -128,7 +141,6 @@ DEBUG = dataclasses.replace(
         "cue_recall": Task("cue_recall", {"distances": [10, 30], "queries": 2}),
         "revisit": Task("revisit", {"context": 128, "horizon": 8, "min_age": 9, "clips": 4}),
     },
-    default_tasks=("retrieval", "reasoning"),
     cells=(
         dataclasses.replace(
             RIVALS[0], tasks=("retrieval", "retrieval_2x", "reasoning", "cue_recall")

@@ -117,7 +117,7 @@ def distance(summary: Summary) -> str:
 def reasoning(summary: Summary) -> str:
     """Reasoning PSNR of what was watched before and of what was not."""
     parts = ("overall", "seen", "unseen")
-    cells = [cell for cell in summary.cells("rivals")]
+    cells = summary.cells("rivals")
     rows = [
         [
             summary.labels[cell],
@@ -210,7 +210,8 @@ def cue_recall(summary: Summary) -> str:
         path = ("tasks", task, "by_distance")
         return [_text(summary.spread(cell, *path, i, "accuracy", way), 2) for i in range(len(bins))]
 
-    cells = [cell for cell in summary.labels if _has(summary, cell, task)]
+    groups = {cell for group in ("rivals", "beyond") for cell in summary.cells(group)}
+    cells = [cell for cell in summary.labels if cell in groups and _has(summary, cell, task)]
     rows = [
         [summary.labels[cell], text, *row(cell, way)]
         for cell in cells
@@ -330,13 +331,13 @@ def _protocol(summary: Summary, task: str) -> str:
         return ""
     return (
         f"{_task_name(summary, task).capitalize()}: {found['clips']} clips of {found['episodes']} "
-        f"episodes, {found['context']} frames watched, {found['horizon']} imagined, every "
-        f"{_ordinal(found['stride'])} frame of the environment."
+        f"episodes, {found['context']} frames watched, {found['horizon']} imagined; "
+        f"{_every(found['stride'])} frame of the environment."
     )
 
 
-def _ordinal(number: int) -> str:
-    return {1: "single", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+def _every(number: int) -> str:
+    return {1: "every", 2: "every 2nd", 3: "every 3rd"}.get(number, f"every {number}th")
 
 
 def _intervals(summary: Summary, group: str, cells: Sequence[str] | None = None) -> str:

@@ -12,7 +12,6 @@ import torch
 from dreamenv.comparison.flops import training_flops
 from dreamenv.comparison.grid import Grid
 from dreamenv.comparison.job import Job, fingerprint
-from dreamenv.comparison.suite import Task
 from dreamenv.comparison.tasks import measure
 from dreamenv.evaluation.machine import machine
 from dreamenv.files import atomic_write_json
@@ -40,11 +39,7 @@ def train_and_measure(grid: Grid, job: Job) -> dict[str, Any]:
     model.compute_dtype = getattr(torch, config.dtype)
     cost = training_cost(model, config, folder)
     model.compute_dtype = getattr(torch, grid.suite.dtype)
-    store = RolloutStore(config.held_out)
-    tasks = {
-        name: _measured(job, name, task, model, store, config.stride)
-        for name, task in job.tasks["tasks"].items()
-    }
+    tasks = {name: _measured(grid, job, name, model, config.stride) for name in job.tasks["tasks"]}
     return {
         "command": f"python -m dreamenv compare --suite {grid.suite.name} "
         f"--only {job.cell} --seeds {job.seed}",
@@ -59,18 +54,16 @@ def train_and_measure(grid: Grid, job: Job) -> dict[str, Any]:
     }
 
 
-def _measured(
-    job: Job, name: str, task: dict[str, Any], model: WorldModel, store: RolloutStore, stride: int
-) -> dict[str, Any]:
-    """The scores of one task, kept in a file of their own until the job is done."""
-    path = job.folder / "tasks" / f"{name}.json"
-    about = [job.training, task, job.tasks["held_out"], job.tasks["dtype"]]
-    tag = fingerprint(about)
+def _measured(grid: Grid, job: Job, name: str, model: WorldModel, stride: int) -> dict[str, Any]:
+    """The scores of one task, also kept in a file of their own: a task is not done again."""
+    path, task = job.folder / "tasks" / f"{name}.json", job.tasks["tasks"][name]
+    tag = fingerprint([job.training, task, job.tasks["dtype"]])
     if path.exists():
         stored = json.loads(path.read_text())
         if stored["fingerprint"] == tag:
             return stored["scores"]
-    scores = {**task, **measure(Task(**task), model, store, stride)}
+    store = RolloutStore(grid.store(grid.suite.rollouts_of(name)))
+    scores = {**task, **measure(grid.suite.tasks[name], model, store, stride)}
     atomic_write_json(path, {"fingerprint": tag, "scores": scores})
     return scores
 
