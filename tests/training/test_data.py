@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,45 +17,10 @@ from dreamenv.errors import RolloutError
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.data import LatentWindows, prefetch, sample_frames
-from dreamenv.world_model.model import WorldModel
-from dreamenv.world_model.objective import Batch
 from tests.conftest import write_counting_store
-from tests.world_model.models import tiny_config
+from tests.training.readable_latents import number_model, numbers
 
 WINDOW = 5
-
-
-class NumberTokenizer(torch.nn.Module):
-    """Latents that are the frame's step number and its episode's seed, as the pixels say."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("latent_mean", torch.zeros(2))
-        self.register_buffer("latent_std", torch.ones(2))
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.encoded = 0
-
-    def encode_raw(self, frames: torch.Tensor) -> torch.Tensor:
-        self.encoded += len(frames)
-        return (frames * 255).round()[:, 0, [0, -1], 0].unsqueeze(1)
-
-
-def number_model() -> WorldModel:
-    """What `LatentWindows` needs of a world model, with readable latents."""
-    model: Any = SimpleNamespace(
-        config=tiny_config(frame_size=(16, 16), dynamics={"scan_blocks": ((1, 1),)}),
-        device=torch.device("cpu"),
-        autocast=nullcontext,
-        tokenizer=NumberTokenizer(),
-    )
-    return model
-
-
-def numbers(data: LatentWindows, model: WorldModel, batch: Batch) -> np.ndarray:
-    """Step number and seed of every frame of a batch, (b, t, 2)."""
-    tokenizer = model.tokenizer
-    raw = batch.latents[:, :, 0] * tokenizer.latent_std + tokenizer.latent_mean
-    return raw.round().long().numpy()
 
 
 def assert_batches_follow_the_store(store: RolloutStore, data: LatentWindows, model: Any) -> None:

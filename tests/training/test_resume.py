@@ -108,6 +108,32 @@ def test_killed_in_both_stages_and_resumed_equals_uninterrupted(
     assert_same_run(whole, broken)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window": 8, "segments": 2, "state_reset": 0.5},
+        {"window": 8, "window_from": 4, "conditioning": "pose", "retrace": 0.5},
+    ],
+    ids=["segments", "growing under poses"],
+)
+def test_runs_that_train_to_remember_resume_too(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, pose_store: Path, changes: dict[str, Any]
+) -> None:
+    """With the same resets, windows and way back, whichever update they are killed in."""
+    monkeypatch.setattr("dreamenv.training.train.open_loop_metrics", lambda *_: {})
+    changes |= {"data": str(pose_store), "held_out": str(pose_store)}
+    whole, broken = make_run("whole", **changes), make_run("broken", **changes)
+    train(whole)
+    for update in (1, 3, 5):
+        with monkeypatch.context() as patch:
+            kill_at(patch, "dynamics", update)
+            with pytest.raises(Killed):
+                train(broken)
+        torch.rand(update + 3)
+    train(broken)
+    assert_same_run(whole, broken)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_update_saves_and_stops(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, number: int
