@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dreamenv.errors import ConfigError, RolloutError
-from dreamenv.evaluation.memory.clips import cut_pose_clips, long_enough, pose_of
+from dreamenv.evaluation.memory.clips import POSE, cut_pose_clips, long_enough
 from dreamenv.evaluation.memory.poses import Nearness, ages, latest_sighting, nearest
 from dreamenv.evaluation.memory.reasoning import NEAREST
 from dreamenv.evaluation.memory.task import MemoryTask
+from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 
 SAME = Nearness(cells=0.5, degrees=20)
@@ -31,7 +32,7 @@ FAMILIAR = Nearness(cells=1.0, degrees=45)
 REVISITED, NOVEL = "revisited", "novel"
 
 Found = tuple[int, int, int, int]
-"""A clip: its turn within the episode, the episode's rank, the episode, the first frame."""
+"""A clip: its turn within its episode, the turn of the episode, the episode, the first frame."""
 
 
 class Sightings(NamedTuple):
@@ -80,14 +81,15 @@ def revisit(
     news: list[Found] = []
     episodes = rng.permutation(long_enough(store, context + horizon))
     for rank, episode in enumerate(map(int, episodes)):
-        poses = pose_of(store.read(episode), store, episode)
+        poses = read_poses(store, episode, POSE)
         last = len(poses) - context - horizon
         starts = np.arange(int(rng.integers(min(horizon, last + 1))), last + 1, horizon)
         cut = np.stack([poses[start : start + context + horizon] for start in starts])
         seen = sightings(cut, context, min_age)
-        for found, where in ((returns, seen.revisited), (news, seen.novel)):
+        # From opposite ends, so that few clips are of as many episodes as possible.
+        for found, where, order in ((returns, seen.revisited, rank), (news, seen.novel, -rank)):
             chosen = rng.permutation(starts[where.any(1)]).tolist()
-            found += [(turn, rank, episode, start) for turn, start in enumerate(chosen)]
+            found += [(turn, order, episode, start) for turn, start in enumerate(chosen)]
     if not returns:
         raise RolloutError(
             f"{store.path}: in {len(episodes)} episodes no walker comes back after {min_age} … "

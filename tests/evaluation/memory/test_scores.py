@@ -150,5 +150,12 @@ def test_a_real_model_is_scored_alike_in_any_batches(circling: RolloutStore) -> 
     assert np.ptp(one.similarity[MODEL]["psnr"]) > 0
     reseeded = score_memory(model, task, seed=1)
     assert not np.allclose(reseeded.similarity[MODEL]["psnr"], one.similarity[MODEL]["psnr"])
-    # An untrained model knows nothing of what it watched; its tokenizer is no better.
-    assert one.to_json()["scores"]["psnr"][MODEL]["overall"]["mean"] < 30
+
+
+def test_a_real_model_walks_by_actions(circling: RolloutStore) -> None:
+    model = tiny_model().float()
+    task = revisit(circling, model.config.frame_size, clips=3, context=12, horizon=8, min_age=9)
+    scores = score_memory(model, task)
+    assert scores.dreamt.shape == (3, 8, 32, 32, 3) and np.ptp(scores.dreamt) > 0
+    # An untrained model knows nothing of what it watched.
+    assert scores.mean("psnr", where=task.groups[REVISITED])["mean"] < 20

@@ -58,6 +58,8 @@ def test_reasoning_tells_what_was_seen_and_when(circling: RolloutStore) -> None:
 
 
 def test_revisit_finds_returns_after_a_long_time(circling: RolloutStore) -> None:
+    two = revisit(circling, SIZE, clips=2, context=12, horizon=8, min_age=9)
+    assert len(set(two.episodes)) == 2
     task = revisit(circling, SIZE, clips=6, context=12, horizon=8, min_age=9)
     assert len(task.watched) == 6 and set(task.episodes) == {0, 1, 2}
     assert len(set(zip(task.episodes, task.starts, strict=True))) == 6
@@ -95,7 +97,7 @@ def test_half_of_the_clips_are_chosen_for_something_new(tmp_path: Path) -> None:
     store = RolloutStore(write_walks(tmp_path / "store", walks))
     task = revisit(store, SIZE, clips=4, context=20, horizon=1, min_age=14)
     new = task.groups[NOVEL].any(1)
-    assert new.sum() == 2 and task.groups[REVISITED].any(1).sum() == 2
+    assert len(new) == 4 and new.sum() == 2 and task.groups[REVISITED].any(1).sum() == 2
 
 
 def test_what_needs_no_model_is_scored_as_known(circling: RolloutStore) -> None:
