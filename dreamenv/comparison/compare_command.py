@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="page whose tables are filled in, else docs/memory.md (memory-maze) or none",
     )
+    parser.add_argument(
+        "--cost",
+        type=Path,
+        help="cost curves to render too, else docs/results/memory_cost.json (memory-maze) or none",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / "compare" / suite.name
     results = args.results or (Path(suite.results) if suite.results else out / "results")
     page = args.docs or (Path(suite.page) if suite.page else None)
+    cost = args.cost or (Path(suite.cost) if suite.cost else None)
     grid = Grid(suite, out, args.rollouts)
     grid.check()
     jobs = grid.jobs(args.seeds, args.only)
@@ -72,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
                 failed = run_queue(
                     jobs, lambda job: train_and_measure(grid, job), args.jobs_limit, args.minutes
                 ).failed
-        for path in write_report(grid, results, page):
+        for path in write_report(grid, results, page, cost):
             print(f"written: {path}")
     except KeyboardInterrupt:
         command = shlex.join(["python", "-m", "dreamenv", *sys.argv[1:]])

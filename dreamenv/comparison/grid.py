@@ -12,19 +12,17 @@ from typing import Any
 
 import torch
 
-from dreamenv.comparison.job import Job, fingerprint
+from dreamenv.comparison.job import RUN, Job, fingerprint
 from dreamenv.comparison.suite import GROUPS, Cell, Rollouts, Suite
 from dreamenv.comparison.tasks import KINDS, complete
 from dreamenv.errors import ConfigError
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.train import CONTEXT, HORIZON, _require_trainable, overlay
+from dreamenv.training.train import CONTEXT, FITTED, HORIZON, _require_trainable, overlay
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig, from_plain, preset
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.rivals import rival
 
-FITTED = ("format_version", "actions", "rewards", "frame_channels", "conditioning")
-"""Parts of a `WorldModelConfig` that a run takes from its rollouts."""
 HOW = (
     *("data", "held_out", "out", "latents", "architecture", "tokenizer_from"),
     *("threads", "device", "compile", "log_every", "evaluate_every", "checkpoint_every"),
@@ -36,7 +34,7 @@ TOKENIZER = "tokenizer"
 
 @dataclass(frozen=True)
 class Grid:
-    """A suite laid out in a folder: `rollouts`, `tokenizer`, `latents-….npz`, `jobs`.
+    """A suite laid out in a folder: `rollouts`, `tokenizer`, `latents.npz`, `jobs`.
 
     `data` says where the rollouts are if not there.
     """
@@ -48,10 +46,6 @@ class Grid:
     def store(self, rollouts: Rollouts) -> Path:
         """Folder of a rollout store."""
         return (self.data or self.out / "rollouts") / rollouts.name
-
-    def latents(self, conditioning: str) -> Path:
-        """File of the encoded rollouts, which all cells of one conditioning share."""
-        return self.out / f"latents-{conditioning}.npz"
 
     def cell(self, name: str) -> Cell:
         """The cell of that name.
@@ -125,17 +119,12 @@ class Grid:
         first = self.train_config(self.suite.cells[0], seed=0)
         return dataclasses.replace(
             first,
-            out=str(self.tokenizer_run),
+            out=first.tokenizer_from,
             tokenizer_from="",
             segments=1,
             state_reset=0.0,
             dynamics=dataclasses.replace(first.dynamics, steps=1),
         )
-
-    @property
-    def tokenizer_run(self) -> Path:
-        """Folder of the run that trains the tokenizer."""
-        return self.out / TOKENIZER / "run"
 
     def train_config(self, cell: Cell, seed: int) -> TrainConfig:
         """What `dreamenv.training.train.train` is told.
@@ -149,17 +138,19 @@ class Grid:
             for changes in (suite.training, cell.training):
                 plain = overlay(plain, json.dumps(changes))
             architecture = json.dumps(self._plain_architecture(cell))
+            # Whole paths: a run refuses to go on with a tokenizer from another one.
+            out = self.out.resolve()
             return from_plain(
                 TrainConfig,
                 plain
                 | {
                     "data": str(self.store(suite.data)),
                     "held_out": str(self.store(suite.held_out)),
-                    "out": str(self.out / "jobs" / cell.name / f"seed{seed}" / "run"),
+                    "out": str(out / "jobs" / cell.name / f"seed{seed}" / "run"),
                     "preset": suite.preset,
                     "architecture": architecture,
-                    "tokenizer_from": suite.tokenizer_from or str(self.tokenizer_run),
-                    "latents": str(self.latents(self.conditioning(cell))),
+                    "tokenizer_from": suite.tokenizer_from or str(out / TOKENIZER / RUN),
+                    "latents": str(out / "latents.npz"),
                     "seed": seed,
                 },
             )
@@ -172,7 +163,7 @@ class Grid:
         Raises:
             ConfigError: there is no such rival, or the parts do not fit.
         """
-        suite, conditioning = self.suite, self.conditioning(cell)
+        suite, conditioning = self.suite, self._conditioning(cell)
         pose = ActionConfig(low=(0.0,) * 4, high=(1.0,) * 4)
         actions = pose if conditioning == "pose" else ActionConfig(n=6)
         plain = preset(suite.preset, conditioning=conditioning, actions=actions).to_dict()
@@ -224,8 +215,7 @@ class Grid:
             rollouts = suite.rollouts_of(name)
             _require(rollouts, [*infos, *kind.infos], frames, config.stride, f"the task {name!r}")
 
-    def conditioning(self, cell: Cell) -> str:
-        """What the cell is conditioned on: "action" or "pose"."""
+    def _conditioning(self, cell: Cell) -> str:
         common = self.suite.training.get("conditioning", TrainConfig.conditioning)
         return cell.training.get("conditioning", common)
 

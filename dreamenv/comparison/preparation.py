@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from dreamenv.comparison.grid import Grid
 from dreamenv.comparison.job import fingerprint, locked
 from dreamenv.comparison.queue import Say
-from dreamenv.comparison.suite import Cell, Rollouts
+from dreamenv.comparison.suite import Rollouts
 from dreamenv.comparison.tasks import draw
 from dreamenv.errors import DreamEnvError, RolloutError
 from dreamenv.files import atomic_write_json
@@ -39,8 +40,7 @@ def prepare(grid: Grid, workers: int = 1, say: Say = print) -> None:
         _draw_tasks(grid)
         if not grid.suite.tokenizer_from:
             _train_tokenizer(grid, say)
-        for cell in {grid.conditioning(cell): cell for cell in grid.suite.cells}.values():
-            _encode(grid, cell)
+        _encode(grid)
 
 
 @contextlib.contextmanager
@@ -123,12 +123,11 @@ def _train_tokenizer(grid: Grid, say: Say) -> None:
     job.finish({"psnr": held_out[-1]["psnr"], "seconds": records[-1]["seconds"]})
 
 
-def _encode(grid: Grid, cell: Cell) -> None:
-    """Write the file of encoded rollouts of the cell's conditioning, unless it is there."""
-    config = grid.train_config(cell, seed=0)
+def _encode(grid: Grid) -> None:
+    """Write the file of encoded rollouts that all cells share, unless it is there."""
+    config = grid.train_config(grid.suite.cells[0], seed=0)
     store = RolloutStore(config.data)
     model = WorldModel(model_config(config, store)).to(pick_device(config.device))
     model.compute_dtype = getattr(torch, config.dtype)
     take_tokenizer(model, config.tokenizer_from)
-    pose = config.pose.split(",") if config.conditioning == "pose" else ()
-    LatentWindows(store, model, grid.latents(config.conditioning), window=2, pose=pose)
+    LatentWindows(store, model, Path(config.latents), window=2, pose=config.pose.split(","))

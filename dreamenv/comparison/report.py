@@ -11,17 +11,19 @@ from dreamenv.comparison.results import read_results, update_results
 from dreamenv.comparison.tables import all_tables
 from dreamenv.files import atomic_write_text
 
-COST = "cost.json"
 TABLES = "tables.md"
 
 
-def write_report(grid: Grid, folder: Path, page: Path | None = None) -> list[Path]:
+def write_report(
+    grid: Grid, folder: Path, page: Path | None = None, cost_path: Path | None = None
+) -> list[Path]:
     """Render whatever is done; what is not done is shown as missing.
 
     Args:
         grid: whose results; those in `folder` of an earlier call are kept while they are current.
-        folder: for `results.json`, `tables.md` and the plots; `cost.json` is read there if it is.
+        folder: for `results.json`, `tables.md` and the plots.
         page: a Markdown page whose tables are filled in, if it exists.
+        cost_path: of finished cost curves (see `dreamenv.comparison.cost`), if they exist.
 
     Returns:
         The files that there now are.
@@ -31,7 +33,9 @@ def write_report(grid: Grid, folder: Path, page: Path | None = None) -> list[Pat
         CheckpointError: a file of results is damaged.
     """
     results = update_results(grid, folder)
-    cost = read_results(folder / COST) if (folder / COST).exists() else None
+    cost = read_results(cost_path) if cost_path is not None and cost_path.exists() else None
+    if cost is not None and "exponents" not in cost:
+        cost = None  # its measurement was interrupted
     tables = all_tables(results, cost)
     command = results["command"]
     parts = [f"<!-- Written by: {command} -->"]

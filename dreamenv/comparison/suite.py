@@ -90,6 +90,8 @@ class Suite:
     """Of matrix products while measuring."""
     results: str = ""
     """Folder of the results, tables and plots; by default in the working folder."""
+    cost: str = ""
+    """File of cost curves that are rendered beside them, if it exists (see `cost`)."""
     page: str = ""
     """A Markdown page whose tables are filled in, if it exists."""
 

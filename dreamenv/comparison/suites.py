@@ -113,6 +113,7 @@ MEMORY_MAZE = Suite(
     default_tasks=("retrieval", "reasoning"),
     cells=(*RIVALS, *ABLATIONS, *SCHEMES, *BEYOND, *ACTIONS),
     results="docs/results/memory",
+    cost="docs/results/memory_cost.json",
     page="docs/memory.md",
 )
 
@@ -154,6 +155,7 @@ DEBUG = dataclasses.replace(
         ACTIONS[0],
     ),
     results="",
+    cost="",
     page="",
 )
 """Everything that `memory-maze` has, of the smallest size: shows that the path works, no more."""

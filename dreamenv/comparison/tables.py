@@ -263,16 +263,21 @@ def cost_exponents(cost: dict[str, Any]) -> str:
         "step_seconds": "time of a step",
         "state_bytes": "size of the memory",
     }
-    rows = []
+    rows, ranges = [], []
     for model, exponents in cost["exponents"].items():
-        cells = [exponents.get(name) for name in columns]
-        rows.append([model, *(_text(spread([c] if c else []), 2) for c in cells)])
-    return _table(
-        ["cost ∝ frames^…", *columns.values()],
-        rows,
-        ["Training against frames per sequence, a step against frames in memory. Brackets: 95% "
-         "bootstrap over rounds."],
-    )  # fmt: skip
+        fits = [exponents.get(name) for name in columns]
+        rows.append([model, *(_text(spread([fit] if fit else []), 2) for fit in fits)])
+        ranges += [
+            f"{title}: {fit['from']} to {fit['to']} frames"
+            for title, fit in zip(columns.values(), fits, strict=True)
+            if fit
+        ]
+    notes = [
+        "Training against frames per sequence, a step against frames in memory; fitted over "
+        f"{'; '.join(dict.fromkeys(ranges))}. Brackets: 95% bootstrap over rounds. Made by "
+        f"`{cost['command']}`."
+    ]
+    return _table(["cost ∝ frames^…", *columns.values()], rows, notes)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:

@@ -125,14 +125,6 @@ def test_a_run_is_told_what_suite_and_cell_say(tmp_path: Path) -> None:
     assert elsewhere.train_config(grid.suite.cells[0], 0).data == str(tmp_path / "stores" / "train")
 
 
-def test_cells_of_another_conditioning_have_latents_of_their_own(tmp_path: Path) -> None:
-    cell = {"training": {"conditioning": "action", "stride": 1}, "tasks": ("revisit",)}
-    grid = grid_with(tmp_path, cell)
-    grid.check()
-    pose, action = (grid.train_config(c, 0).latents for c in grid.suite.cells)
-    assert pose != action
-
-
 def fingerprint(path: Path, cell: dict[str, Any] | None = None, **suite: Any) -> str:
     return grid_with(path, cell, **suite).jobs()[1].fingerprint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.comparison.conftest import cue_scores, job_scores, make_suite, memory
 
 ACTIONS = {"conditioning": "action", "stride": 1}
 COST = {
+    "command": "python benchmarks/memory_cost.py",
     "medians": {
         "ours": {
             "training": [{"frames": n, "seconds": n / 10, "peak_bytes": n * 1e6} for n in (8, 16)],
@@ -28,10 +30,10 @@ COST = {
     },
     "exponents": {
         "ours": {
-            "training_seconds": {"mean": 1.02, "low": 0.98, "high": 1.07},
-            "peak_bytes": {"mean": 1.0, "low": None, "high": None},
-            "step_seconds": {"mean": 0.0, "low": -0.01, "high": 0.01},
-            "state_bytes": {"mean": 0.0, "low": 0.0, "high": 0.0},
+            "training_seconds": {"mean": 1.02, "low": 0.98, "high": 1.07, "from": 256, "to": 2048},
+            "peak_bytes": {"mean": 1.0, "low": None, "high": None, "from": 256, "to": 1024},
+            "step_seconds": {"mean": 0.0, "low": -0.01, "high": 0.01, "from": 100, "to": 10000},
+            "state_bytes": None,
         }
     },
 }
@@ -149,9 +151,9 @@ def test_the_other_tables(results: dict[str, Any]) -> None:
     header, rows = parse(tables["revisit"])
     assert rows == {"walker": ["21.00", "18.00", "+3.00 [+2.50, +3.50]", "1"]}
     _, rows = parse(tables["cost"])
-    assert rows == {
-        "ours": ["1.02 [0.98, 1.07]", "1.00", "0.00 [-0.01, 0.01]", "0.00 [0.00, 0.00]"]
-    }
+    assert rows == {"ours": ["1.02 [0.98, 1.07]", "1.00", "0.00 [-0.01, 0.01]", MISSING]}
+    assert "training time: 256 to 2048 frames; training memory: 256 to 1024" in tables["cost"]
+    assert "`python benchmarks/memory_cost.py`" in tables["cost"]
     assert "cost" not in all_tables(results)
 
 
@@ -218,6 +220,16 @@ def test_a_report_fills_the_page(tmp_path: Path, results: dict[str, Any]) -> Non
     page.write_text("<!-- table: rivalries -->\n<!-- end -->\n")
     with pytest.raises(ConfigError, match="asks for the table 'rivalries'; there are ablations"):
         write_report(make_grid(tmp_path), tmp_path / "results", page)
+
+
+def test_cost_curves_are_shown_once_they_are_finished(tmp_path: Path) -> None:
+    path = tmp_path / "cost.json"
+    grid, folder = make_grid(tmp_path), tmp_path / "results"
+    for content, shown in ((COST, True), ({"command": "interrupted"}, False)):
+        path.write_text(json.dumps(content))
+        written = write_report(grid, folder, cost_path=path)
+        assert (folder / "cost.png" in written) is shown
+        assert ("## cost" in (folder / "tables.md").read_text()) is shown
 
 
 def test_a_report_without_a_page_or_anything_done(tmp_path: Path) -> None:
