@@ -10,10 +10,11 @@ from dreamenv.errors import ConfigError
 INFOS = ("agent_pos", "agent_dir", "targets_pos", "target_index", "maze_layout")
 MAZE = "MemoryMaze-7x7-ExtraObs-v0"
 
-UPDATES = 3000
+UPDATES = 1000
 """Of every cell, unless it says otherwise."""
 CONTEXT = 64
 """Frames watched at the training length; a training window is as long again."""
+BLOCKS = [[2, 2], [1, 1], [2, 2], [1, 1]]
 ALL = ("retrieval", "retrieval_2x", "retrieval_4x", "reasoning", "cue_recall")
 
 
@@ -36,82 +37,106 @@ def _beyond(name: str, label: str, dynamics: dict, /, **training: object) -> Cel
     )
 
 
-def _by_action(cell: Cell) -> Cell:
-    training = {"conditioning": "action", "stride": 1, "retrace": 0.0}
-    return Cell(
-        f"{cell.name}_actions",
-        cell.label,
-        ("actions",),
-        cell.rival,
-        training=training,
-        tasks=("revisit",),
-    )
+def _by_action(name: str, label: str, rival: str, scheme: str) -> Cell:
+    objective = {"scheme": scheme, "clean_prefix": 0.5, "pure_noise": 1 / 3}
+    training = {"conditioning": "action", "stride": 1, "retrace": 0.0, "objective": objective}
+    return Cell(name, label, ("actions",), rival, training=training, tasks=("revisit",))
 
 
 RIVALS = (
     _rival("ours", "ours: block-wise scan + local attention", "ablations", "schemes", "beyond"),
     _rival("causal_full", "causal transformer, full context", "beyond"),
-    _rival("causal_window", "causal transformer, window", "beyond"),
-    _rival("mamba2_attention", "Mamba-2 + local attention: no block-wise scan",
+    _rival("mamba2_attention", "one scan + local attention: no block-wise scan",
            "ablations", "beyond"),
-    _rival("mamba2", "Mamba-2", "beyond"),
-    _rival("dfot", "DFoT: bidirectional, window"),
+    _rival("mamba2", "one scan, no attention", "beyond"),
+    _rival("causal_window", "causal transformer, window of 16", "beyond"),
+    dataclasses.replace(
+        _rival("dfot", "DFoT: bidirectional, window of 16"), tasks=("retrieval", "reasoning")
+    ),
+)  # fmt: skip
+SCHEMES = (
+    _scheme("clean_state_equal", "clean state, equal compute",
+            objective={"scheme": "clean_state"}, dynamics={"steps": UPDATES // 2}),
+    _scheme("clean_state", "clean state, equal updates", objective={"scheme": "clean_state"}),
+)  # fmt: skip
+BEYOND = (
+    _beyond("slow_decay", "ours, slower decay", {"ssm_step_range": [1e-6, 1e-3]}),
+    _beyond("handed_on", "ours, windows twice as long, state handed on", {},
+            window=4 * CONTEXT, segments=2, state_reset=0.1, dynamics={"batch": 2}),
 )  # fmt: skip
 ABLATIONS = (
     _ablation("block_1", "block size 1 everywhere", {"scan_blocks": [[1, 1]] * 4}),
     _ablation("no_attention", "no attention", {"attention": "none"}),
+    _ablation("no_long_context", "no long-context training: no clean prefix", {},
+              objective={"clean_prefix": 0.0}),
+    _ablation("plain_mamba2", "plain Mamba-2 addressing",
+              {"ssm_recall": False, "ssm_step_range": [1e-3, 1e-1]}),
+    _ablation("no_growing", "windows of full length from the start", {}, window_from=0),
     _ablation("attention_1", "attention to 1 frame before, not 4", {"attention_window": 1}),
     _ablation("attention_8", "attention to 8 frames before, not 4", {"attention_window": 8}),
-    _ablation("patch_2", "4 tokens a frame, not 16",
-              {"patch": 2, "scan_blocks": [[2, 2], [2, 2], [1, 1], [2, 2]]}),
-    _ablation("no_context_noise", "no noise on written frames", {},
-              objective={"context_noise": 0.0}),
-    _ablation("no_long_context", "no long-context training: windows of 32 frames", {},
-              window=32, dynamics={"batch": 24}),
+    _ablation("patch_4", "1 token a frame, not 4", {"patch": 4, "scan_blocks": [[1, 1]] * 4}),
+    dataclasses.replace(
+        _ablation("context_noise", "imagined frames enter the memory with 10% noise", {}),
+        architecture={"sampler": {"context_noise": 0.1}},
+    ),
+    _ablation("patch_1", "16 tokens a frame, not 4",
+              {"patch": 1, "scan_blocks": [[4, 4], [2, 2], [1, 1], [2, 2]]}),
 )  # fmt: skip
-SCHEMES = (
-    _scheme("forcing", "diffusion forcing + clean prefix, equal updates",
-            objective={"scheme": "diffusion_forcing"}),
-    _scheme("forcing_equal", "diffusion forcing + clean prefix, equal compute",
-            objective={"scheme": "diffusion_forcing"}, dynamics={"steps": 2 * UPDATES}),
-    _scheme("forcing_no_prefix", "diffusion forcing, no clean prefix",
-            objective={"scheme": "diffusion_forcing", "clean_prefix": 0.0}),
+ACTIONS = (
+    _by_action("ours_actions", "ours", "ours", "diffusion_forcing"),
+    _by_action("clean_state_actions", "ours, clean state", "ours", "clean_state"),
+    _by_action("window_actions", "causal transformer, window of 16", "causal_window",
+               "diffusion_forcing"),
 )  # fmt: skip
-BEYOND = (
-    _beyond("handed_on", "ours, windows twice as long, state handed on", {},
-            window=4 * CONTEXT, segments=2, state_reset=0.1, dynamics={"batch": 3}),
-    _beyond("slow_decay", "ours, slower decay", {"ssm_step_range": [1e-4, 1e-1]}),
-    _beyond("growing", "ours, windows that grow from 32 frames", {}, window_from=32),
-)  # fmt: skip
-ACTIONS = tuple(_by_action(cell) for cell in RIVALS[:4])
 
 MEMORY_MAZE = Suite(
     name="memory-maze",
     data=Rollouts("memory_train", MAZE, 400, 1000, {"wandering": 0.85, "goal": 0.15}, 0, INFOS),
     held_out=Rollouts("memory_test", MAZE, 40, 3200, {"wandering": 1.0}, 1000, INFOS),
     preset="small",
-    window=16,
-    architecture={"sampler": {"steps": 1}},
+    window=15,
+    architecture={
+        "sampler": {"steps": 1},
+        "dynamics": {
+            "width": 128,
+            "patch": 2,
+            "scan_blocks": BLOCKS,
+            "ssm_recall": True,
+            "ssm_head_dim": 64,
+            "ssm_state_dim": 128,
+            "ssm_step_range": [1e-4, 1e-2],
+        },
+    },
+    tokenizer_from="bundled:memory_maze_9x9",
     training={
         "conditioning": "pose",
         "stride": 3,
         "window": 2 * CONTEXT,
-        "retrace": 0.5,
+        "window_from": 16,
+        "window_growth": 0.7,
+        "retrace": 0.75,
         "dtype": "bfloat16",
         "threads": 1,
-        "tokenizer": {"steps": 6000},
-        "dynamics": {"steps": UPDATES, "batch": 6},
+        "checkpoint_every": 250,
+        "dynamics": {
+            "steps": UPDATES,
+            "batch": 4,
+            "learning_rate": 3e-3,
+            "warmup": 50,
+            "ema": 0.99,
+        },
+        "objective": {"scheme": "diffusion_forcing", "clean_prefix": 0.9, "pure_noise": 0.6},
     },
     tasks={
-        "retrieval": Task("retrieval", {"context": CONTEXT, "window": 16}),
-        "retrieval_2x": Task("retrieval", {"context": 2 * CONTEXT, "window": 16}),
-        "retrieval_4x": Task("retrieval", {"context": 4 * CONTEXT, "window": 16}),
-        "reasoning": Task("reasoning", {"context": CONTEXT, "horizon": CONTEXT}),
+        "retrieval": Task("retrieval", {"context": CONTEXT, "window": 16, "clips": 40}),
+        "retrieval_2x": Task("retrieval", {"context": 2 * CONTEXT, "window": 16, "clips": 40}),
+        "retrieval_4x": Task("retrieval", {"context": 4 * CONTEXT, "window": 16, "clips": 20}),
+        "reasoning": Task("reasoning", {"context": CONTEXT, "horizon": 32, "clips": 40}),
         "cue_recall": Task("cue_recall"),
         "revisit": Task("revisit"),
     },
     default_tasks=("retrieval", "reasoning"),
-    cells=(*RIVALS, *ABLATIONS, *SCHEMES, *BEYOND, *ACTIONS),
+    cells=(*RIVALS, *SCHEMES, *BEYOND, *ABLATIONS, *ACTIONS),
     results="docs/results/memory",
     cost="docs/results/memory_cost.json",
     page="docs/memory.md",
@@ -124,6 +149,8 @@ DEBUG = dataclasses.replace(
     held_out=Rollouts("test", MAZE, 4, 200, {"wandering": 1.0}, 1000, INFOS),
     preset="debug",
     window=4,
+    architecture={"sampler": {"steps": 1}},
+    tokenizer_from="",
     training={
         "conditioning": "pose",
         "stride": 2,

@@ -70,7 +70,8 @@ class TrainConfig:
     window_growth: float = 0.5
     """Share of the dynamics' updates after which windows have their full length."""
     segments: int = 1
-    """Parts of a window between which the memory is handed on but no gradient flows."""
+    """Parts of a full window between which the memory is handed on but no gradient flows; shorter
+    windows, while they grow, have fewer."""
     state_reset: float = 0.0
     """Chance that a row forgets everything where a segment begins."""
     stride: int = 1
@@ -111,6 +112,10 @@ class TrainConfig:
         done = 1.0 if step >= growing else step / growing
         return min(self.window, self.window_from * 2 ** int(done * doublings))
 
+    def segments_at(self, step: int) -> int:
+        """Segments of a window at update `step` of the dynamics."""
+        return max(1, self.window_at(step) * self.segments // self.window)
+
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
@@ -121,10 +126,9 @@ class TrainConfig:
                 f"a window of {self.window} frames does not fall into {self.segments} equal "
                 "segments of at least 2"
             )
-        if self.window_from and (self.segments > 1 or not 2 <= self.window_from <= self.window):
+        if self.window_from and not 2 <= self.window_from <= self.window:
             raise ConfigError(
-                "window_from is from 2 to window, and windows of several segments do not grow: "
-                f"{self.window_from}, window {self.window}, segments {self.segments}"
+                f"window_from is from 2 to window: {self.window_from}, window {self.window}"
             )
         for name in ("state_reset", "retrace", "window_growth"):
             if not 0 <= getattr(self, name) <= 1:

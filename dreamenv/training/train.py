@@ -270,7 +270,9 @@ def train_dynamics(
         if step < forcing_from:
             objective = dataclasses.replace(objective, self_forcing=0.0)
         batch = batch.to(model.device)
-        return model.segment_losses(batch, objective, generator, run.segments, run.state_reset)
+        return model.segment_losses(
+            batch, objective, generator, run.segments_at(step), run.state_reset
+        )
 
     def checkpoint(step: int) -> None:
         save_world_model(run.out, model, provenance(run, store, step))

@@ -68,6 +68,8 @@ class FrameAttention(nn.Module):
         self.window = window
         self.head_dim = head_dim
         self.qkv = nn.Linear(width, 3 * width, bias=False)
+        with torch.no_grad():  # start by attending to tokens that are alike
+            self.qkv.weight[width : 2 * width] = self.qkv.weight[:width]
         self.out = nn.Linear(width, width, bias=False)
         self.query_norm = RMSNorm(head_dim)
         self.key_norm = RMSNorm(head_dim)

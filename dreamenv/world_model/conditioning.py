@@ -74,14 +74,17 @@ class PoseEmbedding(nn.Module):
         self.register_buffer("half_range", (high - low) / 2, persistent=False)
         # From twice the box down to an eighth of it.
         self.register_buffer("rates", math.pi * 2.0 ** torch.arange(-1, 4), persistent=False)
-        features = 2 * len(low) * len(self.rates)
-        self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+        self.size = 2 * len(low) * len(self.rates)
+        self.mlp = nn.Sequential(nn.Linear(self.size, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, poses: Tensor) -> Tensor:
         """Embed poses (b, t, dims); every frame has one."""
+        return self.mlp(self.features(poses))
+
+    def features(self, poses: Tensor) -> Tensor:
+        """Sines and cosines, (b, t, `size`): their products fall with the distance of two poses."""
         angle = ((poses - self.middle) / self.half_range)[..., None] * self.rates
-        features = torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
-        return self.mlp(features.to(self.middle.dtype))
+        return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2).to(self.middle.dtype)
 
     def first(self, poses: Tensor) -> Tensor:
         """What stands in place of `poses` where an episode begins: themselves."""

@@ -110,6 +110,12 @@ class DynamicsConfig:
     ssm_conv: int = 4
     ssm_step_range: tuple[float, float] = (1e-3, 1e-1)
     """Step sizes Δ that the heads start with; a small Δ forgets slowly."""
+    ssm_recall: bool = False
+    """False is plain Mamba-2. True addresses the state like a table of places: B and C are sharp
+    softmaxes over the state dimension, so that unlike tokens hardly touch each other's memories;
+    no convolution blurs them; a frame writes only as far as its signal level shows it; and what is
+    read is scaled to unit size, head by head, so that an old memory speaks as loudly as a new one.
+    """
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
 
@@ -122,7 +128,7 @@ class DynamicsConfig:
         _require_positive(
             self,
             *(f.name for f in dataclasses.fields(self)
-              if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range")),
+              if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range", "ssm_recall")),
         )  # fmt: skip
         if not self.scan_blocks:
             raise ConfigError("dynamics.scan_blocks must name a block for at least one layer")

@@ -59,7 +59,13 @@ class Dynamics(nn.Module):
             nn.Linear(condition, condition), nn.SiLU(), nn.Linear(condition, condition)
         )
         self.project = nn.Linear(2 * token_channels, config.width)
-        self.position = nn.Parameter(0.02 * torch.randn(math.prod(token_grid), config.width))
+        # Poses are also added to the tokens, as strongly as what is seen: memory is searched by
+        # them.
+        self.place: nn.Linear | None = None
+        if isinstance(conditioning, PoseEmbedding):
+            self.place = nn.Linear(conditioning.size, config.width, bias=False)
+            nn.init.normal_(self.place.weight, std=(2 / conditioning.size) ** 0.5)
+        self.position = nn.Parameter(0.5 * torch.randn(math.prod(token_grid), config.width))
         self.layers = nn.ModuleList(
             DynamicsLayer(config, token_grid, block) for block in config.scan_blocks
         )
@@ -105,9 +111,10 @@ class Dynamics(nn.Module):
             torch.cat([state.level.unsqueeze(1), write.level[:, :-1]], 1),
         )
         x, c = self._enter(write, read, previous, actions)
+        levels: Streams = (write.level, None if read is None else read.level)
         layers = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, new = layer(x, c, layer_state, state.frames, keep)
+            x, new = layer(x, c, layer_state, levels, state.frames, keep)
             layers.append(new)
         written = self._predict(x[0], write, previous)
         if not keep:
@@ -126,7 +133,10 @@ class Dynamics(nn.Module):
 
         def tokens(stream: Stream) -> Tensor:
             joined = self._to_tokens(torch.cat([stream.noisy, previous.noisy], -1))
-            return self.project(joined) + self.position
+            embedded = self.project(joined) + self.position
+            if isinstance(self.action, PoseEmbedding) and self.place is not None:
+                embedded = embedded + self.place(self.action.features(actions)).unsqueeze(2)
+            return embedded
 
         def condition(stream: Stream) -> Tensor:
             return F.silu(self._embed_level(stream.level) + action)

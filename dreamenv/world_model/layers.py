@@ -36,56 +36,77 @@ class BlockScan(nn.Module):
         self.heads = self.inner // self.head_dim
         self.state_dim = config.ssm_state_dim
         self.chunk = config.ssm_chunk
+        self.recall = config.ssm_recall
         self.grid, self.block = grid, block
         self.blocks = (grid[0] // block[0]) * (grid[1] // block[1])
         self.channels = self.inner + 2 * self.state_dim
         self.project = nn.Linear(config.width, self.inner + self.channels + self.heads, bias=False)
         self.out = nn.Linear(self.inner, config.width, bias=False)
         self.norm = RMSNorm(self.inner)
-        self.conv_weight = nn.Parameter(torch.empty(config.ssm_conv, self.channels))
-        self.conv_bias = nn.Parameter(torch.zeros(self.channels))
-        nn.init.uniform_(self.conv_weight, -(config.ssm_conv**-0.5), config.ssm_conv**-0.5)
+        if self.recall:
+            self.sharpness = nn.Parameter(torch.tensor(4.0))
+        else:
+            self.conv_weight = nn.Parameter(torch.empty(config.ssm_conv, self.channels))
+            self.conv_bias = nn.Parameter(torch.zeros(self.channels))
+            nn.init.uniform_(self.conv_weight, -(config.ssm_conv**-0.5), config.ssm_conv**-0.5)
         # Initial values of mamba-ssm: A in [1, 16], Δ log-uniform, there in [1e-3, 1e-1].
         self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         step = torch.empty(self.heads).uniform_(*map(math.log, config.ssm_step_range)).exp()
         self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
         self.skip = nn.Parameter(torch.ones(self.heads))
+        self._address_by_similarity()
+
+    @torch.no_grad()
+    def _address_by_similarity(self) -> None:
+        """Start with B = C: a token then reads most of what tokens like it have written."""
+        first, n = 2 * self.inner, self.state_dim
+        self.project.weight[first + n : first + 2 * n] = self.project.weight[first : first + n]
+        if not self.recall:
+            self.conv_weight[:, -n:] = self.conv_weight[:, -2 * n : -n]
 
     def initial_state(self, slots: int, like: Tensor) -> dict[str, Tensor]:
-        """SSM state and convolution tail before the first frame."""
-        tail = len(self.conv_weight) - 1
-        ssm = like.new_zeros(slots, self.blocks, self.heads, self.head_dim, self.state_dim)
-        return {"ssm": ssm, "conv": like.new_zeros(slots, self.blocks, tail, self.channels)}
+        """SSM state and, where there is a convolution, its tail before the first frame."""
+        sizes = (self.blocks, self.heads, self.head_dim, self.state_dim)
+        memory = {"ssm": like.new_zeros(slots, *sizes)}
+        if not self.recall:
+            tail = len(self.conv_weight) - 1
+            memory["conv"] = like.new_zeros(slots, self.blocks, tail, self.channels)
+        return memory
 
     def forward(
         self,
         write: Tensor,
         state: dict[str, Tensor],
+        levels: Streams,
         read: Tensor | None = None,
         keep: bool = True,
     ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """Scan (b, t, n, d) tokens; returns both outputs and the state after the last frame.
 
+        `levels` are the signal levels (b, t) of both streams.
+
         With `keep` False the returned state means nothing and costs nothing.
         """
         slots = write.shape[0]
         frame_tokens = self.block[0] * self.block[1]
-        ssm, tail = (state[name].flatten(0, 1) for name in ("ssm", "conv"))
         gate, mixed, dt = self._split(write)
-        padded = torch.cat([tail.to(mixed.dtype), mixed], 1)
-        new_tail = padded[:, padded.shape[1] - tail.shape[1] :]
-        inputs = self._scan_inputs(self._convolve(padded), dt)
+        history, new_state = None, {"ssm": state["ssm"]}
+        if not self.recall:
+            tail = state["conv"].flatten(0, 1)
+            history = torch.cat([tail.to(mixed.dtype), mixed], 1)
+            new_tail = history[:, history.shape[1] - tail.shape[1] :]
+            new_state["conv"] = new_tail.unflatten(0, (slots, -1))
+            mixed = self._convolve(history)
+        inputs = self._scan_inputs(mixed, dt, levels[0])
         read_inputs = None
         if read is not None:
             read_gate, read_mixed, read_dt = self._split(read)
-            read_mixed = self._convolve_frames(read_mixed, padded, tail.shape[1], frame_tokens)
-            read_inputs = self._scan_inputs(read_mixed, read_dt)
-        a = -self.log_a.exp()
+            if history is not None:
+                read_mixed = self._convolve_frames(read_mixed, history, frame_tokens)
+            read_inputs = self._scan_inputs(read_mixed, read_dt, levels[1])
+        a, ssm = -self.log_a.exp(), state["ssm"].flatten(0, 1)
         y, y_read, ssm = ssd_scan(inputs, a, ssm, frame_tokens, self.chunk, read_inputs, keep)
-        new_state = {
-            "ssm": ssm.unflatten(0, (slots, -1)),
-            "conv": new_tail.unflatten(0, (slots, -1)),
-        }
+        new_state["ssm"] = ssm.unflatten(0, (slots, -1))
         out = self._finish(y, inputs, gate, slots)
         if read_inputs is None or y_read is None:
             return out, None, new_state
@@ -104,21 +125,34 @@ class BlockScan(nn.Module):
         taps = [padded[:, i : i + length] * weight[i] for i in range(len(weight))]
         return F.silu(sum(taps, self.conv_bias.to(padded.dtype)))
 
-    def _convolve_frames(self, mixed: Tensor, history: Tensor, tail: int, size: int) -> Tensor:
+    def _convolve_frames(self, mixed: Tensor, history: Tensor, size: int) -> Tensor:
         """Convolve every frame of a reading stream after the writing stream's earlier frames."""
         frames = mixed.unflatten(1, (-1, size))
-        count = frames.shape[1]
+        count, tail = frames.shape[1], len(self.conv_weight) - 1
         tails = history.unfold(1, tail, size)[:, :count].transpose(2, 3)
         joined = torch.cat([tails, frames], 2).flatten(0, 1)
         return self._convolve(joined).unflatten(0, (-1, count)).flatten(1, 2)
 
-    def _scan_inputs(self, mixed: Tensor, dt: Tensor) -> ScanInputs:
+    def _scan_inputs(self, mixed: Tensor, dt: Tensor, level: Tensor | None) -> ScanInputs:
         x, b, c = mixed.split([self.inner, self.state_dim, self.state_dim], -1)
         wide = torch.promote_types(dt.dtype, torch.float32)
         step = F.softplus(dt.to(wide) + self.dt_bias)
+        if self.recall and level is not None:
+            b, c = self._address(b), self._address(c)
+            shown = level.repeat_interleave(self.blocks, 0)
+            shown = shown.repeat_interleave(self.block[0] * self.block[1], 1)
+            step = step * shown.unsqueeze(-1).to(wide)
         return ScanInputs(x.unflatten(-1, (self.heads, self.head_dim)), step, b, c)
 
+    def _address(self, x: Tensor) -> Tensor:
+        """Where in the state to write or read: a sharp softmax over the state dimension."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        places = (self.sharpness * F.rms_norm(wide, x.shape[-1:])).softmax(-1)
+        return (places * self.state_dim**0.5).to(x.dtype)
+
     def _finish(self, y: Tensor, inputs: ScanInputs, gate: Tensor, slots: int) -> Tensor:
+        if self.recall:
+            y = F.rms_norm(y, y.shape[-1:], eps=1e-6)
         y = y.to(gate.dtype) + inputs.x * self.skip.to(gate.dtype)[:, None]
         y = self.norm(y.flatten(2) * F.silu(gate))
         return self.out(self._from_blocks(y, slots))
@@ -184,10 +218,13 @@ class DynamicsLayer(nn.Module):
         tokens: Streams,
         conditions: Streams,
         state: LayerState,
+        levels: Streams,
         seen: Tensor,
         keep: bool = True,
     ) -> tuple[Streams, LayerState]:
         """Map both streams (b, t, n, d) under their conditions (b, t, condition width).
+
+        `levels` are their signal levels (b, t), `seen` how many frames came before, (b,).
 
         With `keep` False the returned state is the given one.
         """
@@ -209,16 +246,16 @@ class DynamicsLayer(nn.Module):
 
         new: LayerState = {}
 
-        def remember(part: nn.Module, *extra: Tensor) -> Callable[..., list[Tensor]]:
+        def remember(part: nn.Module, extra: Tensor | Streams) -> Callable[..., list[Tensor]]:
             def apply(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
-                out, out_read, memory = part(write, state, *extra, read=read, keep=keep)
+                out, out_read, memory = part(write, state, extra, read=read, keep=keep)
                 new.update(memory)
                 return [out] if out_read is None else [out, out_read]
 
             return apply
 
         if self.scan is not None:
-            residual(remember(self.scan))
+            residual(remember(self.scan, levels))
         if self.attention is not None:
             residual(remember(self.attention, seen))
         residual(lambda *inputs: [self.mlp(x) for x in inputs])

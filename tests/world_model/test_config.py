@@ -55,6 +55,7 @@ def test_every_field_survives_the_round_trip_away_from_its_default() -> None:
             ssm_state_dim=9,
             ssm_conv=2,
             ssm_step_range=(0.01, 0.5),
+            ssm_recall=True,
             ssm_chunk=17,
         ),
         sampler=SamplerConfig(5, 0.07),

@@ -170,8 +170,8 @@ def test_a_scan_block_neither_reads_nor_writes_its_neighbours() -> None:
     x = torch.randn(1, 3, 16, 8, dtype=torch.float64)
     changed = x.clone()
     changed[:, :, 0] += 1  # top left token, so the block of tokens 0, 1, 4, 5
-    out, _, memory = scan(x, scan.initial_state(1, x))
-    out_changed, _, memory_changed = scan(changed, scan.initial_state(1, x))
+    out, _, memory = scan(x, scan.initial_state(1, x), (None, None))
+    out_changed, _, memory_changed = scan(changed, scan.initial_state(1, x), (None, None))
     differs = (out != out_changed).any(-1).any(1)[0].nonzero().flatten().tolist()
     assert differs == [0, 1, 4, 5]
     changed_states = memory["ssm"] != memory_changed["ssm"]
