@@ -161,6 +161,13 @@ def test_windows_double_until_they_have_their_full_length(
         assert max(times) - min(times) <= 1
 
 
+def test_growing_windows_are_cut_once_they_are_longer_than_a_segment() -> None:
+    stage = StageConfig(steps=100, batch=1, learning_rate=1.0)
+    run = TrainConfig("", "", "", window=64, window_from=8, segments=4, dynamics=stage)
+    found = {run.window_at(step): run.segments_at(step) for step in range(100)}
+    assert found == {8: 1, 16: 1, 32: 2, 64: 4}
+
+
 def test_windows_keep_their_length_by_default() -> None:
     assert {TrainConfig("", "", "").window_at(step) for step in (0, 1, 20000)} == {48}
 

@@ -49,7 +49,6 @@ def dynamics(**changes: Any) -> str:
         ({"segments": 0}, "does not fall into 0 equal"),
         ({"window_from": 1}, "window_from is from 2 to window"),
         ({"window_from": 7}, "window_from is from 2 to window"),
-        ({"window_from": 3, "segments": 2}, "windows of several segments do not grow"),
         ({"window_growth": 1.5}, "window_growth is a share"),
         ({"state_reset": 0.1}, "state_reset happens between segments; set segments above 1"),
         ({"state_reset": -0.1, "segments": 2}, "state_reset is a share"),

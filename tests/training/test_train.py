@@ -122,7 +122,9 @@ def recorded(cls: type, seen: set[tuple[str, str]]) -> Callable[[Any, str], Any]
         if name in names:
             caller = sys._getframe(1).f_code
             library = caller.co_filename.endswith(("dataclasses.py", "<string>"))
-            if caller.co_name in ("rate", "window_at", "segments_at") or not (library or caller.co_name in own):
+            if caller.co_name in ("rate", "window_at", "segments_at") or not (
+                library or caller.co_name in own
+            ):
                 seen.add((cls.__name__, name))
         return object.__getattribute__(self, name)
 

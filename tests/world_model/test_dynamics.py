@@ -71,6 +71,43 @@ def test_parallel_equals_stepping_and_cut_windows_for_every_block(
         assert_pieces_equal_whole(dynamics, frames, [cut, frames - cut], seed)
 
 
+@pytest.mark.parametrize("block", BLOCKS[::4])
+@settings(max_examples=8)
+@given(
+    frames=st.integers(2, 8), cut=st.integers(1, 7), chunk=st.integers(1, 70),
+    seed=st.integers(0, 2**31),
+)  # fmt: skip
+def test_recall_in_parallel_equals_recall_step_by_step(
+    block: tuple[int, int], frames: int, cut: int, chunk: int, seed: int
+) -> None:
+    dynamics = tiny_dynamics(
+        GRID, seed, scan_blocks=(block, (2, 2)), ssm_recall=True, ssm_chunk=chunk
+    )
+    assert "conv" not in dynamics.initial_state(1).layers[0]
+    assert_pieces_equal_whole(dynamics, frames, [1] * frames, seed)
+    if cut < frames:
+        assert_pieces_equal_whole(dynamics, frames, [cut, frames - cut], seed)
+
+
+def test_under_recall_a_frame_of_noise_leaves_the_scans_memory_as_it_was() -> None:
+    dynamics = tiny_dynamics(GRID, ssm_recall=True)
+    state, _, _ = dynamics(dynamics.initial_state(1), *clean(dynamics, 3, 0))
+    stream, actions = clean(dynamics, 2, 1)
+    for level, same in ((0.0, True), (0.5, False)):
+        view = Stream(stream.noisy, torch.full_like(stream.level, level))
+        after, _, _ = dynamics(state, view, actions)
+        unchanged = [
+            torch.equal(a["ssm"], b["ssm"]) for a, b in zip(after.layers, state.layers, strict=True)
+        ]
+        assert unchanged == [same] * len(unchanged)
+
+
+def clean(dynamics: Dynamics, frames: int, seed: int) -> tuple[Stream, torch.Tensor]:
+    """Random frames without noise, and actions."""
+    stream = random_stream(dynamics, 1, frames, seed)
+    return Stream(stream.noisy, torch.ones_like(stream.level)), random_actions(1, frames, seed)
+
+
 @settings(max_examples=10)
 @given(
     rows=st.sampled_from([1, 2, 3, 6]),
