@@ -23,9 +23,9 @@ def draw_plots(
     """Write every plot for which there is something to show; returns the files."""
     summary = Summary(results)
     plots: dict[str, tuple[Callable[[Any], bool], tuple[float, float]]] = {
-        "retrieval_by_distance.png": (lambda f: _by_distance(f, summary), (9, 5)),
-        "context_length.png": (lambda f: _context_length(f, summary), (9, 5)),
-        "cue_recall.png": (lambda f: _cue_recall(f, summary), (9, 5)),
+        "retrieval_by_distance.png": (lambda f: _by_distance(f, summary), (9, 5.5)),
+        "context_length.png": (lambda f: _context_length(f, summary), (9, 5.5)),
+        "cue_recall.png": (lambda f: _cue_recall(f, summary), (9, 5.5)),
     }
     if cost is not None:
         plots["cost.png"] = (lambda f: _cost(f, cost), (10, 7))
@@ -38,6 +38,7 @@ def draw_plots(
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         if draw(figure):
+            _legend(figure)
             buffer = io.BytesIO()
             # Without the version of matplotlib inside, so that equal plots are equal files.
             figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
@@ -50,25 +51,24 @@ def _by_distance(figure: Any, summary: Summary) -> bool:
     axes = figure.subplots()
     shown = False
     for number, cell in enumerate(summary.cells("rivals")):
-        points = [
-            ((low * high) ** 0.5, value)
-            for (low, high), value in sorted(summary.by_distance(cell, "retrieval").items())
-        ]
+        points = _centred(summary.by_distance(cell, "retrieval"))
         shown |= _line(axes, points, summary.labels[cell], number)
     for name, style in REFERENCES.items():
         # The last frame once more is nearly right at first: it would flatten everything else.
         top = axes.get_ylim()[1]
-        entries = summary.references("retrieval").get(name, {}).get("psnr", {})
-        points = [
-            ((e["distance"][0] * e["distance"][1]) ** 0.5, e["mean"])
-            for e in entries.get("by_distance", [])
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), style, color="grey", label=name)
+        known = _centred(summary.reference_by_distance("retrieval", name))
+        if known:
+            places, values = zip(*known, strict=True)
+            axes.plot(places, [v.mean for v in values], style, color="grey", label=name)
         if name == REPEAT and shown:
             axes.set_ylim(top=top)
     _label(axes, "frames since the frame was watched", "PSNR in dB", "Retrieval")
     return shown
+
+
+def _centred(bins: dict[tuple[int, int], Spread]) -> list[tuple[float, Spread]]:
+    """Bins of the distance at their middle on a logarithmic axis."""
+    return [((low * high) ** 0.5, value) for (low, high), value in sorted(bins.items())]
 
 
 def _context_length(figure: Any, summary: Summary) -> bool:
@@ -117,21 +117,19 @@ def _cue_recall(figure: Any, summary: Summary) -> bool:
 
 def _cost(figure: Any, cost: dict[str, Any]) -> bool:
     panels = figure.subplots(2, 2)
-    for row, (part, things) in enumerate(
-        {
-            "training": (("seconds", "s per update"), ("peak_bytes", "peak memory in MB")),
-            "stepping": (("seconds", "ms per step"), ("state_bytes", "size of the memory in MB")),
-        }.items()
-    ):
-        for axes, (thing, title) in zip(panels[row], things, strict=True):
-            scale = 1e-6 if "bytes" in thing else 1e3 if part == "stepping" else 1
-            for number, (model, medians) in enumerate(cost["medians"].items()):
-                points = [
-                    (entry["frames"], spread([entry[thing] * scale])) for entry in medians[part]
-                ]
-                _line(axes, [(x, y) for x, y in points if y is not None], model, number)
-            axes.set_yscale("log")
-            _label(axes, f"frames ({part})", title, "")
+    curves = (
+        ("training", "seconds", 1, "frames of the sequence", "seconds per training iteration"),
+        ("training", "peak_bytes", 1e-6, "frames of the sequence", "training memory in MB"),
+        ("stepping", "seconds", 1e3, "frames in memory", "milliseconds per step"),
+        ("stepping", "state_bytes", 1e-6, "frames in memory", "size of the memory in MB"),
+    )
+    for axes, (part, key, scale, x, y) in zip(panels.flat, curves, strict=True):
+        for number, (model, medians) in enumerate(cost["medians"].items()):
+            points = [(e["frames"], spread([e[key] * scale])) for e in medians[part]]
+            _line(axes, [(x, y) for x, y in points if y is not None], model, number)
+        axes.set_yscale("log")
+        _label(axes, x, y, "")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     return True
 
 
@@ -157,8 +155,12 @@ def _label(axes: Any, x: str, y: str, title: str) -> None:
     axes.set_ylabel(y)
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize="small")
+
+
+def _legend(figure: Any) -> None:
+    """One for all panels, below them, where it hides nothing."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
 
 
 def _name_ticks(axes: Any, places: list[int]) -> None:

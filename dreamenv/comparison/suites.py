@@ -142,15 +142,13 @@ MEMORY_MAZE = Suite(
     page="docs/memory.md",
 )
 
-DEBUG = dataclasses.replace(
-    MEMORY_MAZE,
+DEBUG = Suite(
     name="debug",
     data=Rollouts("train", MAZE, 4, 150, {"wandering": 1.0}, 0, INFOS),
     held_out=Rollouts("test", MAZE, 4, 200, {"wandering": 1.0}, 1000, INFOS),
     preset="debug",
     window=4,
     architecture={"sampler": {"steps": 1}},
-    tokenizer_from="",
     training={
         "conditioning": "pose",
         "stride": 2,
@@ -169,22 +167,19 @@ DEBUG = dataclasses.replace(
         "cue_recall": Task("cue_recall", {"distances": [10, 30], "queries": 2}),
         "revisit": Task("revisit", {"context": 128, "horizon": 8, "min_age": 9, "clips": 4}),
     },
+    default_tasks=("retrieval",),
     cells=(
-        dataclasses.replace(
-            RIVALS[0], tasks=("retrieval", "retrieval_2x", "reasoning", "cue_recall")
-        ),
-        dataclasses.replace(RIVALS[2], tasks=("retrieval",)),
-        dataclasses.replace(ABLATIONS[0], architecture={"dynamics": {"scan_blocks": [[1, 1]] * 2}}),
-        SCHEMES[0],
-        dataclasses.replace(
-            BEYOND[0], training={"segments": 2, "state_reset": 0.5}, tasks=("retrieval_2x",)
-        ),
-        ACTIONS[0],
+        Cell("ours", "ours", ("rivals", "ablations", "schemes", "beyond"),
+             tasks=("retrieval", "retrieval_2x", "reasoning", "cue_recall")),
+        Cell("causal_window", "causal transformer, window", ("rivals",), "causal_window"),
+        _ablation("block_1", "block size 1", {"scan_blocks": [[1, 1]] * 2}),
+        _scheme("forcing", "diffusion forcing", objective={"scheme": "diffusion_forcing"}),
+        Cell("handed_on", "state handed on", ("beyond",), tasks=("retrieval_2x",),
+             training={"segments": 2, "state_reset": 0.5}),
+        Cell("by_action", "ours", ("actions",), tasks=("revisit",),
+             training={"conditioning": "action", "stride": 1, "retrace": 0.0}),
     ),
-    results="",
-    cost="",
-    page="",
-)
+)  # fmt: skip
 """Everything that `memory-maze` has, of the smallest size: shows that the path works, no more."""
 
 SUITES = {suite.name: suite for suite in (MEMORY_MAZE, DEBUG)}

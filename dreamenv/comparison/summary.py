@@ -56,12 +56,7 @@ class Summary:
 
     def by_distance(self, cell: str, task: str) -> dict[tuple[int, int], Spread]:
         """PSNR by bins of the distance, in model frames, first and last included."""
-        bins: dict[tuple[int, int], list[Any]] = {}
-        for row in self.rows(cell):
-            found = _at(row, ("tasks", task, "scores", "psnr", "by_distance"))
-            for entry in found or []:
-                bins.setdefault(tuple(entry["distance"]), []).append(entry)
-        return {bounds: known for bounds, e in bins.items() if (known := spread(e)) is not None}
+        return _by_bins([_at(row, ("tasks", task, "scores")) for row in self.rows(cell)])
 
     def margin(self, cell: str, task: str) -> Spread | None:
         """By how many dB the cell's PSNR is above that of the reference cell.
@@ -88,8 +83,20 @@ class Summary:
         done = (row["tasks"][task] for row in self.results["rows"] if task in row["tasks"])
         return next(done, {})
 
-    def references(self, task: str) -> dict[str, dict[str, Any]]:
-        """Scores of what is shown without a model: name → metric → part."""
+    def references(self, task: str) -> list[str]:
+        """What is shown without a model in a task."""
+        return list(self._references(task))
+
+    def reference(self, task: str, name: str, metric: str, part: str = "overall") -> Spread | None:
+        """The similarity of what is shown without a model."""
+        value = _at(self._references(task), (name, metric, part))
+        return spread([value] if value else [])
+
+    def reference_by_distance(self, task: str, name: str) -> dict[tuple[int, int], Spread]:
+        """As `by_distance`, of what is shown without a model."""
+        return _by_bins([self._references(task).get(name)])
+
+    def _references(self, task: str) -> dict[str, Any]:
         return self.results["references"].get(task, {}).get("scores", {})
 
     def _clips(self, cell: str, task: str) -> np.ndarray | None:
@@ -110,6 +117,15 @@ def spread(values: list[Any]) -> Spread | None:
     only = next(v for v, mean in zip(values, means, strict=True) if mean is not None)
     low, high = (only.get("low"), only.get("high")) if isinstance(only, dict) else (None, None)
     return Spread(known[0], low, high, 1)
+
+
+def _by_bins(scores: list[Any]) -> dict[tuple[int, int], Spread]:
+    """PSNR of each bin of the distance, over several scores."""
+    bins: dict[tuple[int, int], list[Any]] = {}
+    for one in scores:
+        for entry in _at(one, ("psnr", "by_distance")) or []:
+            bins.setdefault(tuple(entry["distance"]), []).append(entry)
+    return {bounds: known for bounds, e in bins.items() if (known := spread(e)) is not None}
 
 
 def _at(data: Any, path: tuple[str | int, ...]) -> Any:

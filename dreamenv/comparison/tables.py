@@ -23,10 +23,10 @@ def all_tables(results: dict[str, Any], cost: dict[str, Any] | None = None) -> d
 
     Args:
         results: as in `results.json`.
-        cost: as in `cost.json` (see `dreamenv.comparison.cost`), if there is one.
+        cost: finished cost curves (see `dreamenv.comparison.cost`), if there are any.
     """
     summary = Summary(results)
-    tables = {
+    return {
         "rivals": rivals(summary),
         "margins": margins(summary),
         "distance": distance(summary),
@@ -36,8 +36,8 @@ def all_tables(results: dict[str, Any], cost: dict[str, Any] | None = None) -> d
         "beyond": beyond(summary),
         "cue-recall": cue_recall(summary),
         "revisit": revisit(summary),
+        "cost": cost_exponents(cost),
     }
-    return tables | ({"cost": cost_exponents(cost)} if cost else {})
 
 
 def rivals(summary: Summary) -> str:
@@ -56,8 +56,7 @@ def rivals(summary: Summary) -> str:
         row = [f"*{name}*"]
         for task in ("retrieval", "reasoning"):
             for metric, _, digits in METRICS:
-                value = summary.references(task).get(name, {}).get(metric, {}).get("overall")
-                row.append(_text(spread([value] if value else []), digits))
+                row.append(_text(summary.reference(task, name, metric), digits))
         rows.append([*row, "", "", "", "", ""])
     for task in ("retrieval", "reasoning"):
         lacking.add(summary.measured(task).get("lpips_missing"))
@@ -93,22 +92,13 @@ def margins(summary: Summary) -> str:
 def distance(summary: Summary) -> str:
     """Retrieval PSNR by how long ago a frame was watched."""
     found = {cell: summary.by_distance(cell, "retrieval") for cell in summary.cells("rivals")}
-    known = {
-        name: {
-            tuple(entry["distance"]): found_one
-            for entry in scores["psnr"]["by_distance"]
-            if (found_one := spread([entry])) is not None
-        }
-        for name, scores in summary.references("retrieval").items()
-    }
-    bins = sorted({bounds for entries in (*found.values(), *known.values()) for bounds in entries})
+    named = {summary.labels[cell]: entries for cell, entries in found.items()}
+    for name in _references(summary, ["retrieval"]):
+        named[f"*{name}*"] = summary.reference_by_distance("retrieval", name)
+    bins = sorted({bounds for entries in named.values() for bounds in entries})
     rows = [
-        [summary.labels[cell], *(_mean(entries.get(bounds), 2) for bounds in bins)]
-        for cell, entries in found.items()
-    ]
-    rows += [
-        [f"*{name}*", *(_mean(entries.get(bounds), 2) for bounds in bins)]
-        for name, entries in known.items()
+        [name, *(_mean(entries.get(bounds), 2) for bounds in bins)]
+        for name, entries in named.items()
     ]
     header = ["PSNR, frames last seen … frames ago", *(f"{low}–{high}" for low, high in bins)]
     return _table(header, rows, [_protocol(summary, "retrieval")])
@@ -125,9 +115,9 @@ def reasoning(summary: Summary) -> str:
         ]
         for cell in cells
     ]
-    for name, scores in summary.references("reasoning").items():
-        values = [scores["psnr"].get(part) for part in parts]
-        rows.append([f"*{name}*", *(_text(spread([v] if v else []), 2) for v in values)])
+    for name in _references(summary, ["reasoning"]):
+        values = [summary.reference("reasoning", name, "psnr", part) for part in parts]
+        rows.append([f"*{name}*", *(_text(value, 2) for value in values)])
     counts = summary.measured("reasoning").get("frames", {})
     header = ["reasoning PSNR", "all frames"]
     header += [f"{part} ({counts.get(part, MISSING)} frames)" for part in parts[1:]]
@@ -179,11 +169,8 @@ def beyond(summary: Summary) -> str:
         for cell in summary.cells("beyond")
     ]
     for name in _references(summary, [task for task, _ in tasks]):
-        values = [
-            summary.references(task).get(name, {}).get("psnr", {}).get("overall")
-            for task, _ in tasks
-        ]
-        rows.append([f"*{name}*", *(_text(spread([v] if v else []), 2) for v in values), ""])
+        values = [summary.reference(task, name, "psnr") for task, _ in tasks]
+        rows.append([f"*{name}*", *(_text(value, 2) for value in values), ""])
     header = ["retrieval PSNR", *(f"context {s['context']}" for _, s in tasks), "seeds"]
     window = summary.results["training"].get("window")
     return _table(
@@ -255,8 +242,10 @@ def revisit(summary: Summary) -> str:
     return _table(header, rows, notes)
 
 
-def cost_exponents(cost: dict[str, Any]) -> str:
+def cost_exponents(cost: dict[str, Any] | None) -> str:
     """How cost grows: slopes of log cost against log frames."""
+    if cost is None:
+        return f"{MISSING} (measured by `python benchmarks/memory_cost.py`)\n"
     columns = {
         "training_seconds": "training time",
         "peak_bytes": "training memory",

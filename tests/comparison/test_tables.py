@@ -154,7 +154,7 @@ def test_the_other_tables(results: dict[str, Any]) -> None:
     assert rows == {"ours": ["1.02 [0.98, 1.07]", "1.00", "0.00 [-0.01, 0.01]", MISSING]}
     assert "training time: 256 to 2048 frames; training memory: 256 to 1024" in tables["cost"]
     assert "`python benchmarks/memory_cost.py`" in tables["cost"]
-    assert "cost" not in all_tables(results)
+    assert all_tables(results)["cost"].startswith(MISSING)
 
 
 def test_cue_recall_names_the_controls_and_chance(results: dict[str, Any]) -> None:
@@ -167,7 +167,9 @@ def test_cue_recall_names_the_controls_and_chance(results: dict[str, Any]) -> No
 
 def test_nothing_done_is_all_dashes(tmp_path: Path) -> None:
     tables = all_tables(make_results(tmp_path, {}))
-    for table in tables.values():
+    for name, table in tables.items():
+        if name == "cost":
+            continue
         _, rows = parse(table)
         assert all(set(cells) <= {MISSING, ""} for cells in rows.values()), table
     assert set(parse(tables["rivals"])[1]) == {"ours", "windowed", "never done"}
@@ -229,7 +231,7 @@ def test_cost_curves_are_shown_once_they_are_finished(tmp_path: Path) -> None:
         path.write_text(json.dumps(content))
         written = write_report(grid, folder, cost_path=path)
         assert (folder / "cost.png" in written) is shown
-        assert ("## cost" in (folder / "tables.md").read_text()) is shown
+        assert ("| cost ∝" in (folder / "tables.md").read_text()) is shown
 
 
 def test_a_report_without_a_page_or_anything_done(tmp_path: Path) -> None:
