@@ -19,7 +19,6 @@ import torch
 from tqdm import tqdm
 
 from dreamenv.dream.allocator import keep_freed_memory
-from dreamenv.world_model.checkpoint import checkpoint_folder
 from dreamenv.errors import ConfigError
 from dreamenv.evaluation.bootstrap import CONFIDENCE, Interval, statistic_interval
 from dreamenv.evaluation.held_out_data import (
@@ -46,7 +45,12 @@ from dreamenv.evaluation.rewards import (
 )
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import model_time
-from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config
+from dreamenv.world_model.checkpoint import (
+    WEIGHTS,
+    checkpoint_folder,
+    load_world_model,
+    read_config,
+)
 from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.preprocessing import fit_frames
