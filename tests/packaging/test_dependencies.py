@@ -55,7 +55,7 @@ def needed_packages() -> set[str]:
 
 
 def test_extras_are_the_promised_ones() -> None:
-    assert set(EXTRAS) == {"memory-maze", "agents", "cuda", "minerl", "dev"}
+    assert set(EXTRAS) == {"memory-maze", "agents", "lpips", "cuda", "minerl", "dev"}
 
 
 @pytest.mark.parametrize("requirement", direct_requirements(), ids=lambda need: need.name)

@@ -56,7 +56,7 @@ def _lpips_network() -> Any:
 
         return LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net
     except ModuleNotFoundError:
-        return "LPIPS needs torchvision for its pretrained AlexNet; pip install torchvision"
+        return 'LPIPS needs torchvision for its pretrained AlexNet; pip install "dreamenv[lpips]"'
     except Exception as error:  # torch.hub raises whatever the download or the file met
         return f"LPIPS: the pretrained AlexNet could not be loaded ({error})"
 
