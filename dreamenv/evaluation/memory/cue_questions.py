@@ -25,8 +25,6 @@ GAP = 15
 """Environment frames out of view that do not end a sighting."""
 TOLERANCE = 0.2
 """A distance of d stands for elapsed frames within this share of it."""
-EVERY = 4
-"""Questions are asked after every so many watched frames, so that frames are watched in pieces."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +145,9 @@ def _sightings(
 
 def _asked_at(last: int, until: int, stride: int, distance: int) -> int | None:
     """The watched frame in last + 1 … until − 1 that is asked after: `distance` from `last`."""
-    times = np.arange(last + 1, until)
-    times = times[(times + 1) % EVERY == 0]
-    off = np.abs((times - last) * stride - distance)
-    if not len(times) or off.min() > TOLERANCE * distance:
-        return None
-    return int(times[off.argmin()])
+    asked = min(last + max(1, round(distance / stride)), until - 1)
+    off = abs((asked - last) * stride - distance)
+    return asked if asked > last and off <= TOLERANCE * distance else None
 
 
 def _question(

@@ -53,10 +53,8 @@ from dreamenv.world_model.state import State
 
 DISTANCES = (50, 100, 200, 500, 1000)
 """In environment frames; Memory Maze takes 4 a second."""
-SLOTS = 8
-"""Episodes watched at once. Answers do not depend on it."""
 PIECE = 64
-"""Most frames watched by one call."""
+"""Most frames watched by one call; answers do not depend on it."""
 
 
 class Answers(NamedTuple):
@@ -186,29 +184,19 @@ def cue_recall(
     answered: list[Answers] = []
     controls: list[Answers] = []
     targets = 0
-    bar = tqdm(total=store.num_episodes, desc="cue recall", unit="episode", disable=not progress)
-    for start in range(0, store.num_episodes, SLOTS):
-        views: list[EpisodeView] = []
-        questions: list[Question] = []
-        slots: list[int] = []
-        noises: list[Tensor] = []
-        for slot, episode in enumerate(range(start, min(start + SLOTS, store.num_episodes))):
-            view = view_episode(store, episode, stride, model.config.frame_size)
-            drawn = draw_questions(view, episode, stride, distances, queries, rng)
-            targets = max(targets, len(view.targets))
-            views.append(view)
-            questions += drawn
-            slots += [slot] * len(drawn)
-            noises.append(torch.randn(model.noise_shape(len(drawn)), generator=generator))
-        noise = torch.cat(noises)
-        poses = torch.from_numpy(np.array([q.pose for q in questions], np.float32).reshape(-1, 4))
-        for state, which in _watch(model, views, questions, slots):
-            answered.append(_ask(model, state, poses[which], noise[which], steps))
-            nothing = model.initial_state(len(which))
-            controls.append(_ask(model, nothing, poses[which], noise[which], steps))
-            asked += [questions[i] for i in which]
-        bar.update(len(views))
-    bar.close()
+    bar = tqdm(range(store.num_episodes), desc="cue recall", unit="episode", disable=not progress)
+    for episode in bar:
+        view = view_episode(store, episode, stride, model.config.frame_size)
+        targets = max(targets, len(view.targets))
+        questions = draw_questions(view, episode, stride, distances, queries, rng)
+        if not questions:
+            continue
+        poses = torch.from_numpy(np.stack([question.pose for question in questions]))
+        noise = torch.randn(model.noise_shape(len(questions)), generator=generator)
+        for state, due in _watch(model, view, questions):
+            answered.append(_ask(model, state, poses[due], noise[due], steps))
+        controls.append(_ask(model, model.initial_state(len(questions)), poses, noise, steps))
+        asked += questions
     if len({question.episode for question in asked}) < 2:
         raise RolloutError(
             f"{store.path}: fewer than two episodes hold a target that was well in view and then "
@@ -236,30 +224,23 @@ def cue_recall(
 
 
 def _watch(
-    model: WorldModel, views: list[EpisodeView], questions: list[Question], slots: list[int]
-) -> Iterator[tuple[State, list[int]]]:
-    """Watch episodes side by side and stop wherever questions are due.
+    model: WorldModel, view: EpisodeView, questions: list[Question]
+) -> Iterator[tuple[State, slice]]:
+    """Watch an episode and stop wherever questions are due; they are ordered by that.
 
     Yields:
-        The memory of the slots asked, one per question, and the questions' indices.
+        The memory, once per question due, and which these are.
     """
-    due: dict[int, list[int]] = {}
-    for i, question in enumerate(questions):
-        due.setdefault(question.watched, []).append(i)
-    state, done = model.initial_state(len(views)), 0
-    for watched in sorted(due):
-        while done < watched:
-            # An episode that has ended repeats its last frame; nothing is asked of it any more.
-            now = np.arange(done, min(done + PIECE, watched))
-            frames = np.stack([view.frames[now.clip(max=len(view.frames) - 1)] for view in views])
-            poses = np.stack([view.poses[now.clip(max=len(view.poses) - 1)] for view in views])
-            state, _ = model.observe(
-                state,
-                torch.from_numpy(frames).to(model.device),
-                torch.from_numpy(poses).to(model.device),
-            )
-            done += len(now)
-        yield state.select([slots[i] for i in due[watched]]), due[watched]
+    state, done = model.initial_state(1), 0
+    times = np.array([question.watched for question in questions])
+    for watched in np.unique(times).tolist():
+        for start in range(done, watched, PIECE):
+            piece = slice(start, min(start + PIECE, watched))
+            frames, poses = (torch.from_numpy(x[None, piece]) for x in (view.frames, view.poses))
+            state, _ = model.observe(state, frames.to(model.device), poses.to(model.device))
+        done = watched
+        due = slice(*np.searchsorted(times, [watched, watched + 1]).tolist())
+        yield state.select([0] * (due.stop - due.start)), due
 
 
 @torch.no_grad()
