@@ -188,6 +188,6 @@ def test_the_debug_grid_from_nothing_stopped_and_shared(
     tables = (tmp_path / "out" / "results" / "tables.md").read_text()
     for name in ("rivals", "margins", "distance", "beyond", "cue-recall", "revisit"):
         table = tables.split(f"## {name}\n")[1].split("## ")[0]
-        numbers = [line for line in table.splitlines()[4:] if line.startswith("|") and "." in line]
+        numbers = [line for line in table.splitlines()[3:] if line.startswith("|") and "." in line]
         assert numbers, f"the table {name} is empty:\n{table}"
     assert len(list((tmp_path / "out" / "results").glob("*.png"))) == 3
