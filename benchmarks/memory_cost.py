@@ -19,6 +19,7 @@ from pathlib import Path
 from dreamenv.comparison.cost import CostConfig, measure_cost
 from dreamenv.comparison.cost_readings import Conditions
 from dreamenv.errors import DreamEnvError
+from dreamenv.world_model.config import preset
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -28,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--preset", help="of ours; default: a smaller one, 4 tokens per frame")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     parser.add_argument("--rounds", type=int, default=CostConfig.rounds)
@@ -36,6 +38,8 @@ def main() -> int:
     args = parser.parse_args()
     try:
         config = CostConfig(rounds=args.rounds, conditions=Conditions(args.device, args.dtype))
+        if args.preset:
+            config = dataclasses.replace(config, base=preset(args.preset))
         if args.quick:
             config = dataclasses.replace(config.quick(), rounds=args.rounds)
         command = shlex.join(["python", "benchmarks/memory_cost.py", *sys.argv[1:]])

@@ -97,7 +97,7 @@ class CostConfig:
     reading_seconds: float = 2.0
     steps: int = 10
     """Timed steps per reading."""
-    most_seconds: float = 30.0
+    most_seconds: float = 40.0
     """A length is left out if an iteration would take longer, were it to grow with the square."""
     matmul_size: int = 2048
     """Side of the matrices of the yardstick."""
@@ -123,7 +123,7 @@ class CostConfig:
         return dataclasses.replace(
             self, base=dataclasses.replace(self.base, dynamics=dynamics), window=2,
             lengths=(8, 16), indices=(4, 8), lengths_from=8, indices_from=4,
-            rounds=2, iterations=1, steps=1, matmul_size=64,
+            rounds=2, iterations=1, steps=1, most_seconds=1e9, matmul_size=64,
         )  # fmt: skip
 
 
@@ -142,9 +142,10 @@ def measure_cost(
         ConfigError: `path` was measured with other settings, or on another machine.
         CheckpointError: `path` is damaged.
     """
-    result = _begin(config, path, command)
+    architectures = config.architectures()
+    result = _begin(config, architectures, path, command)
     for round_ in range(config.rounds):
-        for kind, readings in _missing(config, result, round_):
+        for kind, readings in _missing(config, architectures, result, round_):
             result[kind] += readings
             atomic_write_json(path, result)
             for reading in readings:
@@ -157,12 +158,14 @@ def measure_cost(
     return result
 
 
-def _begin(config: CostConfig, path: Path, command: str) -> dict[str, Any]:
+def _begin(
+    config: CostConfig, architectures: dict[str, WorldModelConfig], path: Path, command: str
+) -> dict[str, Any]:
     """What stands in `path`, or a measurement without readings."""
     rows, columns = config.base.token_grid
     models = {
         name: {"parameters": dynamics_parameters(architecture), "tokens": rows * columns}
-        for name, architecture in config.architectures().items()
+        for name, architecture in architectures.items()
     }
     begun: dict[str, Any] = {
         "command": command,
@@ -188,7 +191,10 @@ def _begin(config: CostConfig, path: Path, command: str) -> dict[str, Any]:
 
 
 def _missing(
-    config: CostConfig, result: dict[str, Any], round_: int
+    config: CostConfig,
+    architectures: dict[str, WorldModelConfig],
+    result: dict[str, Any],
+    round_: int,
 ) -> Iterator[tuple[str, list[Reading]]]:
     """Take the readings of a round that `result` lacks, and say in which list they belong."""
     done = {
@@ -200,7 +206,6 @@ def _missing(
     if ("matmul_gflops", None, None) not in done:
         rates = alone(yardstick, config.matmul_size, config.conditions)
         yield "matmul_gflops", [{"round": round_, **rates}]
-    architectures = config.architectures()
     for frames in config.lengths:
         for name, architecture in architectures.items():
             if ("training", name, frames) not in done:
@@ -260,7 +265,8 @@ def _exponent(
     def slope(index: np.ndarray) -> float:
         drawn, drawn_frames = values[index], frames[index]
         medians = [np.median(drawn[drawn_frames == point]) for point in points]
-        return float(np.polyfit(np.log(points), np.log(medians), 1)[0])
+        x = np.log(points) - np.log(points).mean()
+        return float(x @ np.log(medians) / (x @ x))
 
     rounds = np.array([r["round"] for r in readings])
     interval = statistic_interval(slope, rounds).to_json()
