@@ -40,9 +40,14 @@ def _beyond(name: str, label: str, dynamics: dict, /, **training: object) -> Cel
     )
 
 
-def _by_action(name: str, label: str, rival: str, scheme: str) -> Cell:
-    objective = {"scheme": scheme, "clean_prefix": 0.5, "pure_noise": 1 / 3}
-    training = {"conditioning": "action", "stride": 1, "retrace": 0.0, "objective": objective}
+def _by_action(name: str, label: str, rival: str, scheme: str, updates: int = UPDATES) -> Cell:
+    training = {
+        "conditioning": "action",
+        "stride": 1,
+        "retrace": 0.0,
+        "objective": {"scheme": scheme, "clean_prefix": 0.5, "pure_noise": 0.6},
+        "dynamics": {"steps": updates},
+    }
     return Cell(name, label, ("actions",), rival, training=training, tasks=("revisit",))
 
 
@@ -65,6 +70,18 @@ SCHEMES = (
 )  # fmt: skip
 BEYOND = (
     _beyond("slow_decay", "ours, slower decay", {"ssm_step_range": [1e-6, 1e-3]}),
+    *(
+        dataclasses.replace(
+            _rival(name, f"{label}, twice the updates"),
+            name=f"{name}_2x", groups=("beyond",), training={"dynamics": {"steps": 2 * UPDATES}},
+            tasks=("retrieval", "reasoning", "retrieval_2x", "retrieval_4x"),
+        )
+        for name, label in (
+            ("ours", "ours"),
+            ("mamba2_attention", "one scan + local attention"),
+            ("causal_full", "full context"),
+        )
+    ),
     _beyond("handed_on", "ours, windows twice as long, state handed on", {},
             window=4 * CONTEXT, segments=2, state_reset=0.1, dynamics={"batch": 2}),
 )  # fmt: skip
@@ -75,22 +92,19 @@ ABLATIONS = (
               objective={"clean_prefix": 0.0}),
     _ablation("plain_mamba2", "plain Mamba-2 addressing",
               {"ssm_recall": False, "ssm_step_range": [1e-3, 1e-1]}),
-    _ablation("state_32", "32 places in a state, not 128", {"ssm_state_dim": 32}),
-    _ablation("state_512", "512 places in a state, not 128", {"ssm_state_dim": 512}),
     _ablation("no_growing", "windows of full length from the start", {}, window_from=0),
+    _ablation("state_32", "32 places in a state, not 128", {"ssm_state_dim": 32}),
     _ablation("attention_1", "attention to 1 frame before, not 4", {"attention_window": 1}),
-    _ablation("attention_8", "attention to 8 frames before, not 4", {"attention_window": 8}),
     _ablation("patch_4", "1 token a frame, not 4", {"patch": 4, "scan_blocks": [[1, 1]] * 4}),
     dataclasses.replace(
         _ablation("context_noise", "imagined frames enter the memory with 10% noise", {}),
         architecture={"sampler": {"context_noise": 0.1}},
     ),
-    _ablation("patch_1", "16 tokens a frame, not 4",
-              {"patch": 1, "scan_blocks": [[4, 4], [2, 2], [1, 1], [2, 2]]}),
 )  # fmt: skip
 ACTIONS = (
     _by_action("ours_actions", "ours", "ours", "diffusion_forcing"),
-    _by_action("clean_state_actions", "ours, clean state", "ours", "clean_state"),
+    _by_action("clean_state_actions", "ours, clean state, equal compute", "ours", "clean_state",
+               UPDATES // 2),
     _by_action("window_actions", "causal transformer, window of 16", "causal_window",
                "diffusion_forcing"),
 )  # fmt: skip
@@ -107,6 +121,7 @@ MEMORY_MAZE = Suite(
             "width": 128,
             "patch": 2,
             "scan_blocks": BLOCKS,
+            "mlp_ratio": 3.75,
             "ssm_recall": True,
             "ssm_head_dim": 64,
             "ssm_state_dim": 128,
@@ -142,7 +157,18 @@ MEMORY_MAZE = Suite(
         "revisit": Task("revisit"),
     },
     default_tasks=("retrieval", "reasoning"),
-    cells=(*RIVALS, *SCHEMES, *BEYOND, *ABLATIONS[:4], *ACTIONS, *ABLATIONS[4:]),
+    cells=(
+        *RIVALS,
+        SCHEMES[0],
+        *BEYOND[1:4],
+        *ACTIONS[:2],
+        *ABLATIONS[:4],
+        BEYOND[0],
+        BEYOND[4],
+        ACTIONS[2],
+        *ABLATIONS[4:],
+        SCHEMES[1],
+    ),
     results="docs/results/memory",
     cost="docs/results/memory_cost.json",
     page="docs/memory.md",

@@ -39,12 +39,18 @@ class BlockScan(nn.Module):
         self.recall = config.ssm_recall
         self.grid, self.block = grid, block
         self.blocks = (grid[0] // block[0]) * (grid[1] // block[1])
-        self.channels = self.inner + 2 * self.state_dim
+        self.key_dim = config.attention_head_dim if self.recall else self.state_dim
+        self.channels = self.inner + 2 * self.key_dim
         self.project = nn.Linear(config.width, self.inner + self.channels + self.heads, bias=False)
         self.out = nn.Linear(self.inner, config.width, bias=False)
         self.norm = RMSNorm(self.inner)
+        self.places: Tensor
         if self.recall:
-            self.sharpness = nn.Parameter(torch.tensor(4.0))
+            # Places are directions in the space of keys, the same in every layer and model.
+            generator = torch.Generator().manual_seed(0)
+            places = torch.randn(self.state_dim, self.key_dim, generator=generator)
+            self.register_buffer("places", F.normalize(places, dim=-1))
+            self.sharpness = nn.Parameter(torch.tensor(20.0))
         else:
             self.conv_weight = nn.Parameter(torch.empty(config.ssm_conv, self.channels))
             self.conv_bias = nn.Parameter(torch.zeros(self.channels))
@@ -53,13 +59,14 @@ class BlockScan(nn.Module):
         self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         step = torch.empty(self.heads).uniform_(*map(math.log, config.ssm_step_range)).exp()
         self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
-        self.skip = nn.Parameter(torch.ones(self.heads))
+        # What a token is itself drowns what it remembers; the residual path has it anyway.
+        self.skip = nn.Parameter(torch.full((self.heads,), 0.0 if self.recall else 1.0))
         self._address_by_similarity()
 
     @torch.no_grad()
     def _address_by_similarity(self) -> None:
         """Start with B = C: a token then reads most of what tokens like it have written."""
-        first, n = 2 * self.inner, self.state_dim
+        first, n = 2 * self.inner, self.key_dim
         self.project.weight[first + n : first + 2 * n] = self.project.weight[first : first + n]
         if not self.recall:
             self.conv_weight[:, -n:] = self.conv_weight[:, -2 * n : -n]
@@ -134,7 +141,7 @@ class BlockScan(nn.Module):
         return self._convolve(joined).unflatten(0, (-1, count)).flatten(1, 2)
 
     def _scan_inputs(self, mixed: Tensor, dt: Tensor, level: Tensor | None) -> ScanInputs:
-        x, b, c = mixed.split([self.inner, self.state_dim, self.state_dim], -1)
+        x, b, c = mixed.split([self.inner, self.key_dim, self.key_dim], -1)
         wide = torch.promote_types(dt.dtype, torch.float32)
         step = F.softplus(dt.to(wide) + self.dt_bias)
         if self.recall and level is not None:
@@ -144,15 +151,15 @@ class BlockScan(nn.Module):
             step = step * shown.unsqueeze(-1).to(wide)
         return ScanInputs(x.unflatten(-1, (self.heads, self.head_dim)), step, b, c)
 
-    def _address(self, x: Tensor) -> Tensor:
-        """Where in the state to write or read: a sharp softmax over the state dimension."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        places = (self.sharpness * F.rms_norm(wide, x.shape[-1:])).softmax(-1)
-        return (places * self.state_dim**0.5).to(x.dtype)
+    def _address(self, key: Tensor) -> Tensor:
+        """Which places of the state a key writes to or reads from, (…, state dim), sum 1."""
+        wide = key.to(torch.promote_types(key.dtype, torch.float32))
+        cosine = F.normalize(wide, dim=-1) @ self.places.to(wide).T
+        return (self.sharpness * cosine).softmax(-1).to(key.dtype)
 
     def _finish(self, y: Tensor, inputs: ScanInputs, gate: Tensor, slots: int) -> Tensor:
         if self.recall:
-            y = F.rms_norm(y, y.shape[-1:], eps=1e-6)
+            y = F.rms_norm(y, y.shape[-1:], eps=1e-12)
         y = y.to(gate.dtype) + inputs.x * self.skip.to(gate.dtype)[:, None]
         y = self.norm(y.flatten(2) * F.silu(gate))
         return self.out(self._from_blocks(y, slots))
