@@ -84,6 +84,7 @@ POLICIES: dict[str, tuple[str, str, str | None]] = {
     "sticky": (__name__, "StickyPolicy", "stickiness"),
     "wandering": ("dreamenv.real.maze_policies", "WanderingPolicy", None),
     "out_and_back": ("dreamenv.real.maze_policies", "OutAndBackPolicy", "noise"),
+    "secluded": ("dreamenv.real.secluded_policy", "SecludedPolicy", "steps"),
     "goal": ("dreamenv.real.maze_policies", "GoalSeekingPolicy", "noise"),
 }
 
