@@ -50,11 +50,14 @@ from dreamenv.comparison.cost_readings import (
     train_reading,
     yardstick,
 )
+from dreamenv.comparison.suites import MEMORY_MAZE
 from dreamenv.errors import CheckpointError, ConfigError
 from dreamenv.evaluation.bootstrap import statistic_interval
 from dreamenv.evaluation.machine import machine
 from dreamenv.files import atomic_write_json
-from dreamenv.world_model.config import DynamicsConfig, WorldModelConfig
+from dreamenv.training.train import overlay
+from dreamenv.world_model.config import WorldModelConfig, from_plain, preset
+from dreamenv.world_model.objective import ObjectiveConfig
 from dreamenv.world_model.rivals import dynamics_parameters, rival
 
 MODELS = ("ours", "causal_full", "causal_window")
@@ -69,20 +72,24 @@ CURVES = {
 Reading = dict[str, Any]
 
 
-def _small_base() -> WorldModelConfig:
-    """Small enough for full attention over 1,000 frames of 4 tokens on a CPU."""
-    blocks = ((2, 2), (1, 1), (2, 2), (1, 1))
-    return WorldModelConfig(dynamics=DynamicsConfig(width=128, scan_blocks=blocks, patch=2))
+def _suite_base() -> WorldModelConfig:
+    plain = preset(MEMORY_MAZE.preset).to_dict()
+    return WorldModelConfig.from_dict(overlay(plain, json.dumps(MEMORY_MAZE.architecture)))
+
+
+def _suite_objective() -> ObjectiveConfig:
+    return from_plain(ObjectiveConfig, MEMORY_MAZE.training["objective"])
 
 
 @dataclass(frozen=True)
 class CostConfig:
-    """What is measured, and how often."""
+    """What is measured, and how often; by default, models of the `memory-maze` suite."""
 
-    base: WorldModelConfig = field(default_factory=_small_base)
+    base: WorldModelConfig = field(default_factory=_suite_base)
     """The architecture of `ours`; the other models are its rivals."""
-    window: int = 16
+    window: int = MEMORY_MAZE.window
     """Frames before its own that causal_window sees."""
+    objective: ObjectiveConfig = field(default_factory=_suite_objective)
     lengths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
     """Frames per training sequence, ascending."""
     indices: tuple[int, ...] = (10, 100, 1000, 10_000)
@@ -210,7 +217,7 @@ def _missing(
         for name, architecture in architectures.items():
             if ("training", name, frames) not in done:
                 reading = _too_long(config, result["training"], name, frames) or alone(
-                    train_reading, architecture, frames, config.iterations,
+                    train_reading, architecture, config.objective, frames, config.iterations,
                     config.reading_seconds, config.conditions,
                 )  # fmt: skip
                 where = {"model": name, "frames": frames, "round": round_}

@@ -70,6 +70,7 @@ def yardstick(size: int, conditions: Conditions) -> dict[str, float]:
 
 def train_reading(
     config: WorldModelConfig,
+    objective: ObjectiveConfig,
     frames: int,
     iterations: int,
     seconds: float,
@@ -79,6 +80,7 @@ def train_reading(
 
     Args:
         config: of the model.
+        objective: what is minimised.
         frames: length of the sequence.
         iterations: how many, if they do not take longer than `seconds` together; at least one.
         seconds: see `iterations`.
@@ -92,7 +94,7 @@ def train_reading(
     generator = torch.Generator().manual_seed(0)
 
     def iterate(batch: Batch) -> None:
-        model.loss(batch, ObjectiveConfig(), generator)["total"].backward()
+        model.loss(batch, objective, generator)["total"].backward()
         optimizer.step(1e-4)
 
     iterate(_random_batch(model, WARM_UP))

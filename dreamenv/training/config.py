@@ -130,6 +130,15 @@ class TrainConfig:
             raise ConfigError(
                 f"window_from is from 2 to window: {self.window_from}, window {self.window}"
             )
+        length = self.window_from or self.window
+        while length < self.window:
+            segments = max(1, length * self.segments // self.window)
+            if length % segments:
+                raise ConfigError(
+                    f"window_from {self.window_from} grows to {length} frames, which do not fall "
+                    f"into {segments} equal segments; take a half, a quarter … of window"
+                )
+            length *= 2
         for name in ("state_reset", "retrace", "window_growth"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, 0 … 1, not {getattr(self, name)}")

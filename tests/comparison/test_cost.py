@@ -38,7 +38,7 @@ def fake_reading(*arguments: Any) -> Any:
         return {"float32": 1.0, "bfloat16": 2.0}
     speed = fake_reading.rounds
     if function is cost.train_reading:
-        frames = rest[1]
+        frames = rest[2]
         return {"seconds": [speed * frames**1.5] * 3, "peak_bytes": 10 * frames**2}
     return [
         {"model": name, "frames": frames, "seconds": [speed * 0.1], "state_bytes": 10 * frames}
@@ -167,13 +167,16 @@ def test_one_point_has_no_slope(tmp_path: Path, faked: None) -> None:
 
 def test_what_does_not_fit_into_memory_is_left_out() -> None:
     most = Conditions(most_bytes=2**29)
-    reading = alone(train_reading, ARCHITECTURES["causal_full"], 1024, 1, 0.0, most)
+    reading = alone(
+        train_reading, ARCHITECTURES["causal_full"], QUICK.objective, 1024, 1, 0.0, most
+    )
     assert reading == {"left_out": "needs more memory than there is"}
 
 
 def test_iterations_stop_when_they_have_taken_long_enough() -> None:
+    ours = ARCHITECTURES["ours"]
     counts = [
-        len(alone(train_reading, ARCHITECTURES["ours"], 4, 3, seconds, Conditions())["seconds"])
+        len(alone(train_reading, ours, QUICK.objective, 4, 3, seconds, Conditions())["seconds"])
         for seconds in (0.0, 1e9)
     ]
     assert counts == [1, 3]

@@ -49,6 +49,11 @@ def dynamics(**changes: Any) -> str:
         ({"segments": 0}, "does not fall into 0 equal"),
         ({"window_from": 1}, "window_from is from 2 to window"),
         ({"window_from": 7}, "window_from is from 2 to window"),
+        (
+            {"window": 8, "window_from": 7, "segments": 4},
+            "7 frames, which do not fall into 3 equal",
+        ),
+        ({"window": 12, "window_from": 5, "segments": 4}, "grows to 10 frames, which do not fall"),
         ({"window_growth": 1.5}, "window_growth is a share"),
         ({"state_reset": 0.1}, "state_reset happens between segments; set segments above 1"),
         ({"state_reset": -0.1, "segments": 2}, "state_reset is a share"),

@@ -111,7 +111,7 @@ def test_killed_in_both_stages_and_resumed_equals_uninterrupted(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"window": 8, "segments": 2, "state_reset": 0.5},
+        {"window": 8, "window_from": 4, "segments": 2, "state_reset": 0.5},
         {"window": 8, "window_from": 4, "conditioning": "pose", "retrace": 0.5},
     ],
     ids=["segments", "growing under poses"],

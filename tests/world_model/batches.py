@@ -15,7 +15,8 @@ REWARDS = (0.0, 1.0, 2.5)
 
 ARCHITECTURES = {
     "block and window": {},
-    "block and full": {"attention": "full"},
+    "recall": {"ssm_recall": True},
+    "frame recall": {"scan": "frame", "attention": "none", "ssm_recall": True},
     "block": {"attention": "none"},
     "frame and window": {"scan": "frame"},
     "frame and full": {"scan": "frame", "attention": "full"},
