@@ -111,11 +111,11 @@ class DynamicsConfig:
     ssm_step_range: tuple[float, float] = (1e-3, 1e-1)
     """Step sizes Δ that the heads start with; a small Δ forgets slowly."""
     ssm_recall: bool = False
-    """False is plain Mamba-2. True addresses the state like a table of places, `ssm_state_dim` fixed
-    random directions: B and C are sharp softmaxes over how near a key is to each place, so that
-    unlike tokens hardly touch each other's memories; no convolution blurs them; a frame writes only
-    as far as its signal level shows it; and what is read is scaled to unit size, head by head, so
-    that an old memory speaks as loudly as a new one."""
+    """False is plain Mamba-2. True addresses the state like a table of places, which are
+    `ssm_state_dim` fixed random directions: B and C are sharp softmaxes over how near a key is to
+    each place, so that unlike tokens hardly touch each other's memories; no convolution blurs
+    them; a frame writes only as far as its signal level shows it; and what is read is scaled to
+    unit size, head by head, so that an old memory speaks as loudly as a new one."""
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
 
