@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamenv.allocator import keep_freed_memory
 from dreamenv.errors import ConfigError
 from dreamenv.evaluation.machine import matmul_rate, synchronize
 from dreamenv.training.optimizer import Optimizer
@@ -90,6 +91,8 @@ def train_reading(
         `seconds` of each iteration and `peak_bytes`, or `left_out` where memory did not suffice.
     """
     model, device = _model(config, conditions)
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
     optimizer = Optimizer([model.dynamics, model.head], model.dynamics.layers, 0.01)
     generator = torch.Generator().manual_seed(0)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dreamenv.dream.allocator import keep_freed_memory
+from dreamenv.allocator import keep_freed_memory
 from dreamenv.dream.spawns import Spawns, load_spawns
 from dreamenv.errors import ConfigError
 from dreamenv.world_model.checkpoint import (

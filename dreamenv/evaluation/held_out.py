@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamenv.dream.allocator import keep_freed_memory
+from dreamenv.allocator import keep_freed_memory
 from dreamenv.errors import ConfigError
 from dreamenv.evaluation.bootstrap import CONFIDENCE, Interval, statistic_interval
 from dreamenv.evaluation.held_out_data import (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from dreamenv.allocator import keep_freed_memory
 from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.files import atomic_write_json
 from dreamenv.rollouts.poses import read_poses
@@ -55,6 +56,8 @@ def train(config: TrainConfig) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if config.compile and device.type == "cpu" and config.threads != 1:
         raise ConfigError("compile crashes on the CPU with several threads; add --threads 1")
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)

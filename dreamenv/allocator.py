@@ -1,4 +1,4 @@
-"""Tells the C allocator to keep the memory that a dream frees at every step."""
+"""Tells the C allocator to keep the memory that every step of dreaming or training frees."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Stop glibc from handing large freed blocks back to the system, for this process.
 
-    A dream allocates tens of megabytes at every step and frees as much. By default each of those
-    blocks is mapped afresh and its pages are cleared by the kernel one fault at a time, which
-    takes a third of a step on a CPU. The process keeps its peak memory instead.
+    A step allocates tens of megabytes or more and frees as much. By default each large block is
+    mapped afresh and its pages are cleared by the kernel one fault at a time, which takes a third
+    of a dream's step on a CPU. The process keeps its peak memory instead.
 
     Returns:
         Whether the allocator took the setting; other C libraries than glibc do not.
