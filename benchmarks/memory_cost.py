@@ -29,15 +29,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", help="of ours; default: a smaller one, 4 tokens per frame")
+    parser.add_argument("--preset", help="of ours; default: the memory-maze suite's architecture")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--dtype", help="float32 or bfloat16; default: the suite's")
     parser.add_argument("--rounds", type=int, default=CostConfig.rounds)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS / "memory_cost.json")
     args = parser.parse_args()
     try:
-        config = CostConfig(rounds=args.rounds, conditions=Conditions(args.device, args.dtype))
+        config = CostConfig(rounds=args.rounds)
+        conditions = Conditions(args.device, args.dtype or config.conditions.dtype)
+        config = dataclasses.replace(config, conditions=conditions)
         if args.preset:
             config = dataclasses.replace(config, base=preset(args.preset))
         if args.quick:

@@ -108,7 +108,9 @@ class CostConfig:
     """A length is left out if an iteration would take longer, were it to grow with the square."""
     matmul_size: int = 2048
     """Side of the matrices of the yardstick."""
-    conditions: Conditions = field(default_factory=Conditions)
+    conditions: Conditions = field(
+        default_factory=lambda: Conditions(dtype=MEMORY_MAZE.training["dtype"])
+    )
 
     def __post_init__(self) -> None:
         for name in ("lengths", "indices"):
