@@ -63,7 +63,7 @@ def test_without_torchvision_there_is_a_reason_and_no_number(
 
     monkeypatch.setattr(lpip, "_TORCHVISION_AVAILABLE", False)
     reason = lpips_missing()
-    assert reason is not None and "pip install torchvision" in reason
+    assert reason is not None and "dreamenv[lpips]" in reason
     assert "lpips" not in similarity(frames[:1, :2], frames[:1, :2], CPU)
 
 
