@@ -85,7 +85,7 @@ def test_a_real_measurement_holds_every_reading(tmp_path: Path) -> None:
         assert training[1]["peak_bytes"] > training[0]["peak_bytes"] + 2**20
         before, after = (r["state_bytes"] for r in stepping)
         # Keys and values of 4 frames of 4 tokens, 32 floats each.
-        assert after - before == (2 * 4 * 4 * 32 * 4 if name == "causal_full" else 0)
+        assert after - before == (2 * 4 * 4 * 32 * 2 if name == "causal_full" else 0)
 
 
 def test_medians_and_exponents_of_known_readings(tmp_path: Path, faked: None) -> None:
