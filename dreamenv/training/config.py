@@ -55,6 +55,9 @@ class TrainConfig:
     """JSON laid over the preset's configuration, such as '{"dynamics": {"scan": "none"}}'."""
     tokenizer_from: str = ""
     """A checkpoint folder whose tokenizer is used as it is; training it is then left out."""
+    weights_from: str = ""
+    """A checkpoint folder, or `bundled:NAME`, whose weights training begins with (fine-tuning): its
+    architecture is taken over, and its tokenizer is used as it is."""
     latents: str = ""
     """File in which the encoded rollouts are kept; several runs of one tokenizer may share it.
     Default: in the run folder."""
@@ -119,6 +122,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
+        if self.weights_from and (self.tokenizer_from or self.architecture):
+            raise ConfigError(
+                "weights_from brings tokenizer and architecture; leave out tokenizer_from and "
+                "architecture"
+            )
         if self.window < 2:
             raise ConfigError(f"a window needs at least 2 frames, not {self.window}")
         if self.segments < 1 or self.window % self.segments or self.window < 2 * self.segments:

@@ -39,7 +39,7 @@ MOST_REWARD_VALUES = 16
 """Up to so many distinct rewards are taken for the only ones there are."""
 FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
 """Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""
-SAME_MODEL = ("architecture", "tokenizer_from", "conditioning", "pose", "stride")
+SAME_MODEL = ("architecture", "tokenizer_from", "weights_from", "conditioning", "pose", "stride")
 """What a run that is continued must also keep: weights alone would fit another model."""
 CLIPS, CONTEXT, HORIZON = 16, 32, 16
 
@@ -69,10 +69,13 @@ def train(config: TrainConfig) -> Path:
     model.compute_dtype = getattr(torch, config.dtype)
     if config.tokenizer_from:
         take_tokenizer(model, config.tokenizer_from)
+    if config.weights_from:
+        source = load_world_model(checkpoint_folder(config.weights_from), device)
+        model.load_state_dict(source.state_dict())
     out = Path(config.out)
     try:
         _enter_run_folder(out, config, store)
-        if not config.tokenizer_from:
+        if not (config.tokenizer_from or config.weights_from):
             train_tokenizer(model, config, store, held_out)
         train_dynamics(model, config, store, held_out)
     except OSError as error:
@@ -165,6 +168,8 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
     for name in FITTED:
         if whole[name] != plain[name]:
             raise ConfigError(f"architecture cannot set {name}: the rollouts and options decide it")
+    if config.weights_from:
+        return _source_config(config, fitted)
     if config.tokenizer_from:
         # The weights that are taken decide how large the tokenizer is.
         source, _ = read_config(checkpoint_folder(config.tokenizer_from))
@@ -175,6 +180,19 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
                 f"{source.frame_channels} channels, those of {store.path} have {channels}"
             )
     return WorldModelConfig.from_dict(whole)
+
+
+def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
+    """The configuration of the checkpoint to begin with, checked against that of the rollouts."""
+    source, _ = read_config(checkpoint_folder(config.weights_from))
+    for name in FITTED:
+        there, here = getattr(source, name), getattr(fitted, name)
+        if there != here:
+            raise ConfigError(
+                f"{config.weights_from} was trained with {name} {there}, but {config.data} and the "
+                f"options ask for {here}; begin from a checkpoint of the same environment"
+            )
+    return source
 
 
 def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
@@ -254,7 +272,8 @@ def train_dynamics(
         store, model, cache, run.window, run.stride, run.retrace, run.pose.split(",")
     )
     sample = data.batch(256, np.random.default_rng([run.seed, 3]), min(run.window, 48)).latents
-    model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
+    if not run.weights_from:  # which were trained under the value that came with them
+        model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
     clips = held_out_clips(held_out, model.config, run)
     if run.compile:
         # Every layer is compiled for every shape and for training and looking; torch stops at 8.

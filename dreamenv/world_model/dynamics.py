@@ -33,6 +33,8 @@ class Prediction(NamedTuple):
     scale: Tensor
     features: Tensor
     """Last layer's tokens averaged over the frame, (b, t, d)."""
+    regions: Tensor
+    """The same averaged over each quarter of the frame, row by row, (b, t, 4 · d)."""
 
 
 class Dynamics(nn.Module):
@@ -171,4 +173,12 @@ class Dynamics(nn.Module):
         tokens = F.rms_norm(tokens, tokens.shape[-1:])
         mean, scale = belief(*stream, *previous, self.change)
         output = self._to_latents(self.output(tokens)).to(mean.dtype)
-        return Prediction(mean + scale * output, output, mean, scale, tokens.mean(2))
+        latents = mean + scale * output
+        return Prediction(latents, output, mean, scale, tokens.mean(2), self._regions(tokens))
+
+    def _regions(self, tokens: Tensor) -> Tensor:
+        """Tokens (b, t, n, d) → averages over the quarters of the frame, (b, t, 4 · d)."""
+        rows, columns = (size // self.config.patch for size in self.grid)
+        images = tokens.flatten(0, 1).transpose(1, 2).unflatten(2, (rows, columns))
+        quarters = F.adaptive_avg_pool2d(images, 2).movedim(1, -1)
+        return quarters.flatten(1).unflatten(0, tokens.shape[:2])

@@ -21,11 +21,16 @@ class Outcome:
     """(…, values): probability of each of `RewardConfig.values`."""
     continuation: Tensor
     """Probability that the episode does not terminate here."""
+    features: Tensor | None = None
+    """(…, 4 · width): what the model makes of frame and memory, by quarters of the frame."""
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> Outcome:
         """Index the leading dimensions of every part."""
         return Outcome(
-            self.reward[index], self.reward_probabilities[index], self.continuation[index]
+            self.reward[index],
+            self.reward_probabilities[index],
+            self.continuation[index],
+            None if self.features is None else self.features[index],
         )
 
 

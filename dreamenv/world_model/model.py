@@ -12,7 +12,7 @@ from dreamenv.world_model.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.conditioning import make_conditioning
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.diffusion import add_noise, sampling_levels
-from dreamenv.world_model.dynamics import Dynamics, Stream
+from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.heads import Outcome, OutcomeHead
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
@@ -81,7 +81,7 @@ class WorldModel(nn.Module):
         with self.autocast():
             clean = Stream(latents, latents.new_ones(latents.shape[:2]))
             state, prediction, _ = self.dynamics(state, clean, actions)
-            return state, self.head(prediction.features)
+            return state, self._outcome(prediction)
 
     @torch.no_grad()
     def imagine(
@@ -115,7 +115,17 @@ class WorldModel(nn.Module):
             committed = Stream(add_noise(latents, level, noise[:, 1:]), level)
             state, prediction, _ = self.dynamics(state, committed, actions)
             frames = self.tokenizer.decode(latents[:, 0], self.config.grid)
-            return frames, self.head(prediction.features[:, 0]), state
+            return frames, self._outcome(prediction)[:, 0], state
+
+    def _outcome(self, prediction: Prediction) -> Outcome:
+        outcome = self.head(prediction.features)
+        outcome.features = prediction.regions.to(self.dynamics.position.dtype)
+        return outcome
+
+    @property
+    def feature_size(self) -> int:
+        """Length of `Outcome.features`."""
+        return 4 * self.config.dynamics.width
 
     def loss(
         self, batch: Batch, objective: ObjectiveConfig, generator: torch.Generator
