@@ -143,6 +143,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True, help="denoising passes per frame")
     parser.add_argument("--rollouts", type=Path, required=True, help="store of held-out episodes")
     parser.add_argument("--spawns", type=int, default=128, help="starting points drawn from it")
+    parser.add_argument(
+        "--near-rewards", type=float, default=0.0, help="share of them just before a reward"
+    )
     parser.add_argument("--context-noise", type=float, default=0.0)
     parser.add_argument("--results", type=Path, default=Path("docs/results/open_loop.json"))
     args = parser.parse_args()
@@ -155,7 +158,7 @@ def main() -> None:
     parameters = sum(p.numel() for p in model.parameters())
     lines = card(args.run, provenance, parameters, args.results, args.steps, args.spawns)
     save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)
-    save_spawns(args.out, args.rollouts, args.spawns, SPAWN_FRAMES)
+    save_spawns(args.out, args.rollouts, args.spawns, SPAWN_FRAMES, args.near_rewards)
     atomic_write_json(args.results.with_name("training.json"), training_summary(args.run))
     size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6
     print(f"{args.out}: {size:.1f} MB, of which {WEIGHTS} and {SPAWNS}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamenv.errors import CheckpointError, RolloutError
+from dreamenv.errors import CheckpointError, ConfigError, RolloutError
 from dreamenv.files import atomic_write_bytes
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
@@ -23,6 +23,10 @@ from dreamenv.world_model.preprocessing import fit_frames
 SPAWNS = "spawns.npz"
 
 
+NEAR = 4, 24
+"""Fewest and most steps from the end of a spawn to the next reward, for it to be near one."""
+
+
 @dataclass(frozen=True)
 class Spawns:
     """Starting points of episodes.
@@ -31,7 +35,12 @@ class Spawns:
         frames: (spawns, t, H, W, C) uint8.
         actions: (spawns, t) or (spawns, t, dims): the action that led to each frame; −1 or NaN
             at the first.
-        sources: per spawn `seed`, `policy` and `start`: the real episode and its first step.
+        sources: per spawn the real episode it was cut from. `seed` and `policy`: of the episode;
+            `start`: the episode's step at the spawn's first frame; `actions`: all actions of the
+            real environment from its reset to the spawn's last frame, so that
+            `reset(seed=seed)` and these bring it there; `near_reward`: steps to the next reward
+            of the recorded episode if the spawn was drawn for that, else None. Spawns stored by
+            earlier versions lack the last two.
     """
 
     frames: np.ndarray
@@ -51,12 +60,31 @@ def draw_spawns(
     seed: int = 0,
     pose: Sequence[str] = (),
     stride: int = 1,
+    near_rewards: float = 0.0,
 ) -> Spawns:
     """Cut `count` stretches of `length` frames, spread evenly over the store's episodes.
 
-    Under `pose`, the infos that make it up, poses stand where actions do, and every `stride`-th
-    frame is taken.
+    Args:
+        store: of real rollouts.
+        count: how many.
+        length: frames of each.
+        size: height and width that frames are brought to.
+        seed: of the draw.
+        pose: the infos that make up a pose; if given, poses stand where actions do.
+        stride: every so many frames one is taken.
+        near_rewards: share of the spawns, 0 … 1, that end `NEAR` steps before a reward; agents
+            learn little where nothing happens. These too are spread evenly over the episodes
+            that have such places, and over the places of each.
+
+    Raises:
+        ConfigError: an argument is out of range.
+        RolloutError: no episode is long enough, or none has a reward where one is wanted.
     """
+    if count < 1 or length < 1 or not 0 <= near_rewards <= 1:
+        raise ConfigError(
+            f"spawns need a count and a length of at least 1 and near_rewards in 0 … 1, got "
+            f"{count}, {length}, {near_rewards}"
+        )
     rng = np.random.default_rng(seed)
     span = (length - 1) * stride + 1
     usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= span]
@@ -66,19 +94,55 @@ def draw_spawns(
             "collect longer episodes or store shorter spawns"
         )
     windows = Windows(store, span, usable)
+    near = _starts_near_rewards(store, usable, span) if near_rewards else {}
+    if near_rewards and not near:
+        raise RolloutError(
+            f"no reward in {store.path} comes {NEAR[0]} to {NEAR[1]} steps after a stretch of "
+            f"{span} frames; collect episodes of a policy that earns, or set near_rewards to 0"
+        )
+    wanted = round(count * near_rewards)
     frames, actions, sources = [], [], []
     for i in range(count):
-        episode = usable[i % len(usable)]
-        start = int(rng.integers(0, store.lengths[episode] + 2 - span))
+        reward_in, chosen = None, i * wanted // count
+        if (i + 1) * wanted // count > chosen:  # these are spread evenly over the spawns
+            episode = list(near)[chosen % len(near)]
+            start, reward_in = map(int, rng.choice(near[episode]))
+        else:
+            episode = usable[i % len(usable)]
+            start = int(rng.integers(0, store.lengths[episode] + 2 - span))
         window = windows.read(episode, start)
         frames.append(fit_frames(window["frames"][::stride], size))
         if pose:
             actions.append(read_poses(store, episode, pose)[start : start + span : stride])
         else:
             actions.append(without_first_action(window["action"]))
-        source = {"seed": int(store.seeds[episode]), "policy": store.policies[episode]}
-        sources.append({**source, "start": start})
+        sources.append(
+            {
+                "seed": int(store.seeds[episode]),
+                "policy": store.policies[episode],
+                "start": start,
+                "actions": store.read_steps(episode)["action"][: start + span - 1].tolist(),
+                "near_reward": reward_in,
+            }
+        )
     return Spawns(np.stack(frames), np.stack(actions), sources)
+
+
+def _starts_near_rewards(
+    store: RolloutStore, episodes: Sequence[int], span: int
+) -> dict[int, np.ndarray]:
+    """Episode → its (places, 2) starts of `span` frames near a reward, and the steps to it."""
+    found = {}
+    for episode in episodes:
+        arrivals = np.flatnonzero(store.read_steps(episode)["reward"]) + 1
+        starts = np.arange(store.lengths[episode] + 2 - span)
+        last = starts + span - 1
+        upcoming = np.searchsorted(arrivals, last, side="right")
+        reward_in = np.append(arrivals, np.iinfo(np.int64).max)[upcoming] - last
+        near = (NEAR[0] <= reward_in) & (reward_in <= NEAR[1])
+        if near.any():
+            found[episode] = np.stack([starts[near], reward_in[near]], 1)
+    return found
 
 
 def without_first_action(actions: np.ndarray) -> np.ndarray:
@@ -90,12 +154,22 @@ def without_first_action(actions: np.ndarray) -> np.ndarray:
     return actions
 
 
-def save_spawns(folder: str | Path, rollouts: str | Path, count: int, length: int) -> None:
-    """Draw spawns from a rollout store and write them into a checkpoint folder.
+def spawns_from_rollouts(
+    folder: str | Path,
+    rollouts: str | Path,
+    count: int,
+    length: int,
+    seed: int = 0,
+    near_rewards: float = 0.0,
+) -> Spawns:
+    """Draw spawns for the world model in a checkpoint folder from a rollout store.
+
+    `count`, `length`, `seed` and `near_rewards` are those of `draw_spawns`.
 
     Raises:
         RolloutError: the store is of another environment or action space than the model, or
             none of its episodes is long enough.
+        ConfigError: an argument is out of range.
     """
     config, provenance = read_config(folder)
     store = RolloutStore(rollouts)
@@ -110,7 +184,22 @@ def save_spawns(folder: str | Path, rollouts: str | Path, count: int, length: in
     else:
         _require_same_actions(folder, config, rollouts, store)
         pose, stride = [], 1
-    spawns = draw_spawns(store, count, length, config.frame_size, pose=pose, stride=stride)
+    return draw_spawns(store, count, length, config.frame_size, seed, pose, stride, near_rewards)
+
+
+def save_spawns(
+    folder: str | Path,
+    rollouts: str | Path,
+    count: int,
+    length: int,
+    near_rewards: float = 0.0,
+) -> None:
+    """Draw spawns from a rollout store and write them into a checkpoint folder.
+
+    Raises:
+        RolloutError, ConfigError: as `spawns_from_rollouts`; what was stored stays.
+    """
+    spawns = spawns_from_rollouts(folder, rollouts, count, length, near_rewards=near_rewards)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from counting_env import step_of
+from counting_env import CountingEnv, step_of
 
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.spawns import draw_spawns, load_spawns, save_spawns
-from dreamenv.errors import CheckpointError, RolloutError
+from dreamenv.errors import CheckpointError, ConfigError, RolloutError
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from tests.conftest import save_debug_checkpoint, write_counting_store
@@ -46,6 +48,83 @@ def test_continuous_actions_begin_with_nan(box_store: Path) -> None:
     spawns = draw_spawns(RolloutStore(box_store), 3, LENGTH, (8, 8))
     assert spawns.actions.shape == (3, LENGTH, 3) and spawns.actions.dtype == np.float32
     assert np.isnan(spawns.actions[:, 0]).all() and np.isfinite(spawns.actions[:, 1:]).all()
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_the_real_environment_is_brought_to_a_spawn_by_its_seed_and_actions(
+    tmp_path: Path, continuous: bool
+) -> None:
+    path = write_counting_store(tmp_path / "store", steps=20, continuous=continuous)
+    store = RolloutStore(path)
+    spawns = draw_spawns(store, 6, LENGTH, (8, 8))
+    env = CountingEnv(length=20, continuous=continuous)
+    for i, source in enumerate(json.loads(json.dumps(spawns.sources))):
+        frame, _ = env.reset(seed=source["seed"])
+        for action in source["actions"]:
+            frame, *_ = env.step(np.asarray(action, store.action_space.dtype))
+        assert np.array_equal(frame, spawns.frames[i, -1])
+        taken = store.read(source["seed"]).action[: len(source["actions"])]
+        assert np.array_equal(np.asarray(source["actions"], taken.dtype), taken)
+
+
+def write_sparse_store(path: Path, arrivals: dict[int, list[int]], steps: int = 60) -> RolloutStore:
+    """Counting episodes; that of seed s has rewards on arriving at the frames `arrivals[s]`."""
+    source = RolloutStore(write_counting_store(path / "dense", len(arrivals), steps))
+    spaces = source.observation_space, source.action_space
+    with RolloutWriter(path / "sparse", "Counting-v0", *spaces) as writer:
+        for seed, frames in arrivals.items():
+            episode = source.read(seed)
+            episode.reward[:] = 0
+            episode.reward[np.array(frames, int) - 1] = 1
+            writer.append(episode)
+    return RolloutStore(path / "sparse")
+
+
+def test_the_wanted_share_of_spawns_ends_shortly_before_a_reward(tmp_path: Path) -> None:
+    arrivals = {0: [50, 57], 1: [], 2: [12], 3: [7]}  # 7: too early for six frames and 4 steps
+    store = write_sparse_store(tmp_path, arrivals)
+    spawns = draw_spawns(store, 200, LENGTH, (8, 8), near_rewards=0.6)
+    near = [s for s in spawns.sources if s["near_reward"] is not None]
+    assert len(near) == 120 and {s["seed"] for s in near} == {0, 2}
+    assert sum(s["seed"] == 0 for s in near) == 60  # evenly over episodes
+    for source in near:
+        last = len(source["actions"])
+        upcoming = min(frame for frame in arrivals[source["seed"]] if frame > last)
+        assert source["near_reward"] == upcoming - last
+    found = {s["near_reward"] for s in near if s["seed"] == 0}
+    assert (min(found), max(found)) == (4, 24)
+    others = [s for s in spawns.sources if s["near_reward"] is None]
+    assert {s["seed"] for s in others} == {0, 1, 2, 3}
+    gaps = np.diff([i for i, s in enumerate(spawns.sources) if s["near_reward"] is not None])
+    assert gaps.max() <= 2  # spread over the spawns, so that the first few are no special ones
+
+
+def test_no_reward_to_begin_near_is_said(tmp_path: Path) -> None:
+    store = write_sparse_store(tmp_path, {0: [7], 1: []})
+    with pytest.raises(RolloutError, match="no reward in .* 4 to 24 steps after .* near_rewards"):
+        draw_spawns(store, 4, LENGTH, (8, 8), near_rewards=0.5)
+    assert len(draw_spawns(store, 4, LENGTH, (8, 8))) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"length": 0}, {"near_rewards": 1.1}, {"near_rewards": -0.1}]
+)
+def test_impossible_draws_are_refused(counting_store: Path, wrong: dict[str, Any]) -> None:
+    arguments = {"count": 2, "length": LENGTH, "size": (8, 8)} | wrong
+    with pytest.raises(ConfigError, match="at least 1 and near_rewards in 0 … 1"):
+        draw_spawns(RolloutStore(counting_store), **arguments)
+
+
+def test_spawns_stored_without_actions_still_dream(debug_checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(debug_checkpoint, tmp_path / "copy")
+    with np.load(folder / "spawns.npz") as stored:
+        arrays = dict(stored)
+    old = [
+        {k: s[k] for k in ("seed", "policy", "start")} for s in json.loads(str(arrays["sources"]))
+    ]
+    np.savez(folder / "spawns.npz", **(arrays | {"sources": np.array(json.dumps(old))}))
+    assert load_spawns(folder).sources == old
+    DreamEnv(folder).reset(seed=0)
 
 
 def test_what_is_saved_comes_back(debug_checkpoint: Path, counting_store: Path) -> None:
