@@ -1,0 +1,183 @@
+"""How far a dreamt frame is to be trusted: the model's own uncertainty, calibrated.
+
+A frame's raw latents z have unit mean square (`Tokenizer.encode_raw`), and a sampler of one pass
+draws the posterior mean ẑ = E[z | past, action]. By the law of total variance
+
+    E‖z − ẑ‖² = E‖z‖² − E‖ẑ‖² = 1 − E‖ẑ‖²      (means over tokens and channels),
+
+so what the committed latents lack to unit mean square, the *shortfall*, estimates their squared
+error. It costs no pass through the network and needs no second draw. It sees what the model knows
+not to know: where a dream has gone wrong and is sure of it, the shortfall is small all the same.
+Therefore trust is read off real errors: monotone regression of the error of open-loop dreams on
+held-out episodes on their shortfall, once per checkpoint (`python scripts/calibrate_trust.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamenv.errors import CheckpointError
+from dreamenv.files import atomic_write_json
+from dreamenv.world_model.checkpoint import WEIGHTS, read_config
+from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.state import State
+
+TRUST = "trust.json"
+VERSION = 1
+
+
+def shortfall(model: WorldModel, state: State) -> Tensor:
+    """What each slot's last frame lacks to unit mean square, (slots,) float32, from 0 to 1.
+
+    0 after a real frame; NaN where the latents hold NaN.
+    """
+    tokenizer = model.tokenizer
+    raw = state.latents.float() * tokenizer.latent_std + tokenizer.latent_mean
+    return (1 - raw.square().mean((-2, -1))).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The calibrated trust in a checkpoint's dreams: call it with the model and its memory.
+
+    Attributes:
+        uncertainty: knots of the calibration, rising; none where there is no calibration.
+        explained: at each knot, the share of the mean frame's error that the dream does without:
+            1 − E[squared error | uncertainty] / E[squared error of the mean frame]; falling.
+        missing: why there is no calibration, and how to make one.
+        about: what it was calibrated on, as plain data.
+    """
+
+    uncertainty: tuple[float, ...] = ()
+    explained: tuple[float, ...] = ()
+    missing: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.uncertainty:
+            _check_curve(self.uncertainty, self.explained)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether trust is a number."""
+        return bool(self.uncertainty)
+
+    def require(self) -> None:
+        """Insist on a calibration.
+
+        Raises:
+            CheckpointError: there is none; says how to make one.
+        """
+        if not self.calibrated:
+            raise CheckpointError(self.missing or "this trust was not calibrated")
+
+    @torch.no_grad()
+    def __call__(self, model: WorldModel, state: State) -> tuple[Tensor, Tensor]:
+        """The uncertainty of every slot's last frame, and the trust in it.
+
+        Returns:
+            Both (slots,) float32. Uncertainty: `shortfall`. Trust, 1 for a real frame and 0 for
+            one no better than the mean frame; NaN without calibration, 0 for latents with NaN.
+        """
+        uncertainty = shortfall(model, state)
+        return uncertainty, self.of(uncertainty)
+
+    def of(self, uncertainty: Tensor) -> Tensor:
+        """Trust at some uncertainties: the calibration, linear between its knots."""
+        if not self.calibrated:
+            return torch.full_like(uncertainty, torch.nan)
+        knots = uncertainty.new_tensor(self.uncertainty)
+        values = uncertainty.new_tensor(self.explained)
+        inside = uncertainty.clamp(knots[0], knots[-1])
+        above = torch.searchsorted(knots, inside).clamp(1, len(knots) - 1)
+        low, high = knots[above - 1], knots[above]
+        trust = torch.lerp(values[above - 1], values[above], (inside - low) / (high - low))
+        return trust.nan_to_num(0.0)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the calibration beside the weights that it belongs to."""
+        self.require()
+        weights = weights_sha256(folder)
+        curve = {"uncertainty": self.uncertainty, "explained": self.explained}
+        data = {"version": VERSION, "weights_sha256": weights, **curve, "about": self.about}
+        atomic_write_json(Path(folder) / TRUST, data)
+
+    @classmethod
+    def load(cls, folder: str | Path, steps: int | None = None) -> Trust:
+        """The calibration of a checkpoint folder; an empty one where there is none that fits.
+
+        Args:
+            folder: of the checkpoint.
+            steps: denoising passes per frame of the dream, by default the checkpoint's. With
+                more than it was calibrated for, latents are draws and not means.
+
+        Raises:
+            CheckpointError: `trust.json` is damaged.
+        """
+        path = Path(folder) / TRUST
+        how = f"; write one with: python scripts/calibrate_trust.py {folder} --rollouts STORE"
+        if not path.is_file():
+            return cls(missing=f"{folder} has no {TRUST}, so nothing tells what to trust{how}")
+        try:
+            data = json.loads(path.read_text())
+            if data["version"] != VERSION:
+                raise ValueError(f"its version is {data['version']}, not {VERSION}")
+            curve = tuple(data["uncertainty"]), tuple(data["explained"])
+            found = cls(*curve, about=data["about"])
+            found.require()
+            calibrated_for, weights = data["about"]["steps"], data["weights_sha256"]
+        except (ValueError, KeyError, TypeError, CheckpointError) as error:
+            raise CheckpointError(
+                f"{path} is damaged ({error}); copy the checkpoint again, or delete it{how}"
+            ) from error
+        config, _ = read_config(folder)
+        if weights != weights_sha256(folder):
+            return cls(missing=f"{path} was made for other weights than those beside it{how}")
+        if (steps or config.sampler.steps) != calibrated_for:
+            return cls(
+                missing=f"{path} was made for {calibrated_for} denoising passes a frame, not "
+                f"{steps or config.sampler.steps}; leave out steps{how}"
+            )
+        return found
+
+
+def _check_curve(uncertainty: Sequence[float], explained: Sequence[float]) -> None:
+    knots, values = np.asarray(uncertainty, float), np.asarray(explained, float)
+    if (
+        knots.shape != values.shape
+        or len(knots) < 2
+        or not (np.diff(knots) > 0).all()
+        or not (np.diff(values) <= 0).all()
+        or not (0 <= values.min() and values.max() <= 1)
+    ):
+        raise CheckpointError("a calibration needs two rising knots or more and falling trust")
+
+
+def weights_sha256(folder: str | Path) -> str:
+    """Which weights a checkpoint folder holds."""
+    with (Path(folder) / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def trust_horizon(curve: Sequence[float] | np.ndarray, threshold: float = 0.5) -> int:
+    """How many steps a dream is to be trusted: those before mean trust falls below one half.
+
+    Args:
+        curve: mean trust after 1, 2, … imagined steps.
+        threshold: the half.
+
+    Returns:
+        Steps from the first on at which the curve is at least `threshold`. If that is its whole
+        length, the horizon is at least that long.
+    """
+    below = np.flatnonzero(~(np.asarray(curve, float) >= threshold))  # NaN is no trust either
+    return int(below[0]) if len(below) else len(curve)
