@@ -61,6 +61,7 @@ def draw_spawns(
     pose: Sequence[str] = (),
     stride: int = 1,
     near_rewards: float = 0.0,
+    latest_start: int | None = None,
 ) -> Spawns:
     """Cut `count` stretches of `length` frames, spread evenly over the store's episodes.
 
@@ -75,6 +76,8 @@ def draw_spawns(
         near_rewards: share of the spawns, 0 … 1, that end `NEAR` steps before a reward; agents
             learn little where nothing happens. These too are spread evenly over the episodes
             that have such places, and over the places of each.
+        latest_start: begin at this step of an episode at the latest: a real environment needs
+            the fewer steps to get there.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -85,6 +88,8 @@ def draw_spawns(
             f"spawns need a count and a length of at least 1 and near_rewards in 0 … 1, got "
             f"{count}, {length}, {near_rewards}"
         )
+    if latest_start is not None and latest_start < 0:
+        raise ConfigError(f"latest_start must be at least 0, not {latest_start}")
     rng = np.random.default_rng(seed)
     span = (length - 1) * stride + 1
     usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= span]
@@ -94,11 +99,17 @@ def draw_spawns(
             "collect longer episodes or store shorter spawns"
         )
     windows = Windows(store, span, usable)
-    near = _starts_near_rewards(store, usable, span) if near_rewards else {}
+    # How many places of each episode a stretch may begin at.
+    rooms = {i: int(store.lengths[i]) + 2 - span for i in usable}
+    if latest_start is not None:
+        rooms = {i: min(room, latest_start + 1) for i, room in rooms.items()}
+    near = _starts_near_rewards(store, rooms, span) if near_rewards else {}
     if near_rewards and not near:
+        early = "" if latest_start is None else f" that begins at step {latest_start} or before"
         raise RolloutError(
             f"no reward in {store.path} comes {NEAR[0]} to {NEAR[1]} steps after a stretch of "
-            f"{span} frames; collect episodes of a policy that earns, or set near_rewards to 0"
+            f"{span} frames{early}; collect episodes of a policy that earns, or set near_rewards "
+            "to 0"
         )
     wanted = round(count * near_rewards)
     frames, actions, sources = [], [], []
@@ -109,7 +120,7 @@ def draw_spawns(
             start, reward_in = map(int, rng.choice(near[episode]))
         else:
             episode = usable[i % len(usable)]
-            start = int(rng.integers(0, store.lengths[episode] + 2 - span))
+            start = int(rng.integers(rooms[episode]))
         window = windows.read(episode, start)
         frames.append(fit_frames(window["frames"][::stride], size))
         if pose:
@@ -129,13 +140,13 @@ def draw_spawns(
 
 
 def _starts_near_rewards(
-    store: RolloutStore, episodes: Sequence[int], span: int
+    store: RolloutStore, rooms: dict[int, int], span: int
 ) -> dict[int, np.ndarray]:
     """Episode → its (places, 2) starts of `span` frames near a reward, and the steps to it."""
     found = {}
-    for episode in episodes:
+    for episode, room in rooms.items():
         arrivals = np.flatnonzero(store.read_steps(episode)["reward"]) + 1
-        starts = np.arange(store.lengths[episode] + 2 - span)
+        starts = np.arange(room)
         last = starts + span - 1
         upcoming = np.searchsorted(arrivals, last, side="right")
         reward_in = np.append(arrivals, np.iinfo(np.int64).max)[upcoming] - last
@@ -161,10 +172,11 @@ def spawns_from_rollouts(
     length: int,
     seed: int = 0,
     near_rewards: float = 0.0,
+    latest_start: int | None = None,
 ) -> Spawns:
     """Draw spawns for the world model in a checkpoint folder from a rollout store.
 
-    `count`, `length`, `seed` and `near_rewards` are those of `draw_spawns`.
+    `count`, `length`, `seed`, `near_rewards` and `latest_start` are those of `draw_spawns`.
 
     Raises:
         RolloutError: the store is of another environment or action space than the model, or
@@ -184,7 +196,8 @@ def spawns_from_rollouts(
     else:
         _require_same_actions(folder, config, rollouts, store)
         pose, stride = [], 1
-    return draw_spawns(store, count, length, config.frame_size, seed, pose, stride, near_rewards)
+    size = config.frame_size
+    return draw_spawns(store, count, length, size, seed, pose, stride, near_rewards, latest_start)
 
 
 def save_spawns(

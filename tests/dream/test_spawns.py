@@ -106,6 +106,19 @@ def test_no_reward_to_begin_near_is_said(tmp_path: Path) -> None:
     assert len(draw_spawns(store, 4, LENGTH, (8, 8))) == 4
 
 
+def test_spawns_that_begin_early(tmp_path: Path) -> None:
+    store = write_sparse_store(tmp_path, {0: [14, 40], 1: [55]})
+    spawns = draw_spawns(store, 60, LENGTH, (8, 8), near_rewards=0.5, latest_start=3)
+    starts = [source["start"] for source in spawns.sources]
+    assert set(starts) == {0, 1, 2, 3}
+    assert {s["seed"] for s in spawns.sources if s["near_reward"]} == {0}
+    with pytest.raises(RolloutError, match="begins at step 0 or before"):
+        late = write_sparse_store(tmp_path / "late", {0: [55]})
+        draw_spawns(late, 4, LENGTH, (8, 8), near_rewards=0.5, latest_start=0)
+    with pytest.raises(ConfigError, match="latest_start must be at least 0, not -1"):
+        draw_spawns(store, 4, LENGTH, (8, 8), latest_start=-1)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"count": 0}, {"length": 0}, {"near_rewards": 1.1}, {"near_rewards": -0.1}]
 )
