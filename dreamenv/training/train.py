@@ -185,8 +185,9 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
 def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
     """The configuration of the checkpoint to begin with, checked against that of the rollouts."""
     source, _ = read_config(checkpoint_folder(config.weights_from))
+    there_all, here_all = source.to_dict(), fitted.to_dict()
     for name in FITTED:
-        there, here = getattr(source, name), getattr(fitted, name)
+        there, here = there_all[name], here_all[name]
         if there != here:
             raise ConfigError(
                 f"{config.weights_from} was trained with {name} {there}, but {config.data} and the "

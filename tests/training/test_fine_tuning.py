@@ -1,0 +1,50 @@
+"""Training that begins with the weights of another run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from dreamenv.errors import ConfigError
+from dreamenv.training.config import StageConfig
+from dreamenv.training.train import train
+from dreamenv.world_model.checkpoint import load_world_model
+from tests.conftest import write_counting_store
+from tests.training.conftest import MakeRun
+
+
+def test_a_run_begins_with_the_weights_it_is_given(make_run: MakeRun) -> None:
+    first = train(make_run("first"))
+    # A learning rate of next to nothing: what is trained stays what it was, all of it.
+    still = StageConfig(steps=2, batch=2, learning_rate=1e-12, warmup=0, weight_decay=0.0)
+    second = train(make_run("second", weights_from=str(first), dynamics=still, seed=5))
+    before, after = (load_world_model(folder).state_dict() for folder in (first, second))
+    assert len(before) > 20
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=0, msg=name)
+    learnt = StageConfig(steps=2, batch=2, learning_rate=1e-2, warmup=0)
+    third = load_world_model(train(make_run("third", weights_from=str(first), dynamics=learnt)))
+    moved = {name for name, x in third.state_dict().items() if not torch.equal(x, before[name])}
+    assert any(name.startswith("dynamics.") for name in moved)
+    assert not any(name.startswith("tokenizer.") for name in moved)
+
+
+def test_the_architecture_comes_with_the_weights(make_run: MakeRun) -> None:
+    first = train(make_run("first", architecture='{"dynamics": {"ssm_state_dim": 24}}'))
+    second = train(make_run("second", weights_from=str(first)))
+    assert load_world_model(second).config.dynamics.ssm_state_dim == 24
+
+
+def test_weights_of_another_environment_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    first = str(train(make_run("first")))
+    grey = str(write_counting_store(tmp_path / "grey", channels=1))
+    run = make_run("second", data=grey, held_out=grey, weights_from=first)
+    with pytest.raises(ConfigError, match="was trained with frame_channels 3, but .* ask for 1"):
+        train(run)
+    assert not Path(run.out).exists()
+    for name, value in (("tokenizer_from", first), ("architecture", "{}")):
+        with pytest.raises(ConfigError, match="weights_from brings tokenizer and architecture"):
+            dataclasses.replace(make_run("second", weights_from=first), **{name: value})
