@@ -8,6 +8,7 @@ make the interval too narrow.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +31,16 @@ class Interval:
     high: Any = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: floats or nested lists."""
+        """Plain data: floats or nested lists; None where there is no number."""
         parts = {"mean": self.mean, "low": self.low, "high": self.high}
-        return {k: None if v is None else np.asarray(v).tolist() for k, v in parts.items()}
+        return {k: None if v is None else _plain(np.asarray(v).tolist()) for k, v in parts.items()}
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return None if value is None or value != value else value
 
 
 def mean_interval(
@@ -46,8 +54,8 @@ def mean_interval(
         resamples: how often to draw.
         seed: of the draws.
     """
-    means = _resampled_means(values, groups, resamples, np.random.default_rng(seed))
-    return _interval(np.asarray(values, np.float64).mean(0), means)
+    means = resampled_means(values, groups, resamples, np.random.default_rng(seed))
+    return interval_of(np.asarray(values, np.float64).mean(0), means)
 
 
 def difference_interval(
@@ -55,10 +63,10 @@ def difference_interval(
 ) -> Interval:
     """Mean of `a` (n,) minus mean of `b` (m,), measured independently of each other."""
     rng = np.random.default_rng(seed)
-    first = _resampled_means(a, None, resamples, rng)
-    second = _resampled_means(b, None, resamples, rng)
+    first = resampled_means(a, None, resamples, rng)
+    second = resampled_means(b, None, resamples, rng)
     both = None if first is None or second is None else first - second
-    return _interval(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64), both)
+    return interval_of(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64), both)
 
 
 def statistic_interval(
@@ -85,13 +93,40 @@ def statistic_interval(
         drawn = rng.integers(len(members), size=len(members))
         found.append(statistic(np.concatenate([members[i] for i in drawn])))
     defined = [value for value in found if value is not None]
-    return _interval(whole, np.array(defined) if defined else None)
+    return interval_of(whole, np.array(defined) if defined else None)
 
 
-def _resampled_means(
+def ratio_interval(
+    above: np.ndarray,
+    below: np.ndarray,
+    groups: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """The sum of `above` (n, …) over n, divided by that of `below` (n, …); NaN where that is 0.
+
+    Both parts are drawn together, so that what moves both does not widen the interval. Draws in
+    which nothing can be divided are left out; where no draw can, the interval is NaN too.
+    """
+    parts = np.stack(np.broadcast_arrays(above, below), 1)
+    means = resampled_means(parts, groups, resamples, np.random.default_rng(seed))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.divide(*np.asarray(parts, np.float64).sum(0))
+        whole = np.where(np.isfinite(whole), whole, np.nan)
+        if means is None:
+            return Interval(whole)
+        drawn = means[:, 0] / means[:, 1]
+    return interval_of(whole, np.where(np.isfinite(drawn), drawn, np.nan))
+
+
+def resampled_means(
     values: np.ndarray, groups: np.ndarray | None, resamples: int, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """Means (resamples, …) of values drawn anew; None if there is but one group."""
+    """Means (resamples, …) of values (n, …) drawn anew; None if there is but one group.
+
+    All columns of `values` are drawn together: in every draw each of them holds the same of the n
+    measurements.
+    """
     values = np.asarray(values, np.float64)
     labels = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(labels.max()) + 1
@@ -105,9 +140,12 @@ def _resampled_means(
     return np.tensordot(times, sums, 1) / drawn
 
 
-def _interval(mean: Any, resampled: np.ndarray | None) -> Interval:
+def interval_of(value: Any, resampled: np.ndarray | None) -> Interval:
+    """A value (…) with what it was in draws (resamples, …); NaN draws are left out."""
     if resampled is None:
-        return Interval(mean)
+        return Interval(value)
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
-    return Interval(mean, low, high)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where every draw is NaN, so is this
+        low, high = np.nanquantile(resampled, [tail, 1 - tail], axis=0)
+    return Interval(value, low, high)

@@ -8,7 +8,7 @@ takes the value nearest to 0 for 0.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,14 +25,23 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class EventReadings:
-    """What a model said about the reward of some frames; all arrays (n, t)."""
+    """What a model said about the reward of some frames, and what it was; all arrays (n, t)."""
 
     score: np.ndarray
     """Probability of any value but 0, float64."""
     predicted: np.ndarray
     """Whether the likeliest value is not 0."""
-    real: np.ndarray
-    """Whether there was a reward."""
+    expected: np.ndarray
+    """The expected reward, float64."""
+    likeliest: np.ndarray
+    """The likeliest reward; the expected one where rewards are a grid of values."""
+    received: np.ndarray
+    """The real reward."""
+
+    @property
+    def real(self) -> np.ndarray:
+        """Whether there was a reward."""
+        return self.received != 0
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,13 @@ def event_readings(outcome: Outcome, rewards: np.ndarray, config: RewardConfig) 
         other[zero] = False
     # A sum, because 1 − P(0) would round the smallest probabilities to nothing.
     score = np.minimum(1.0, probabilities[..., other].sum(-1))
-    predicted = other[probabilities.argmax(-1)]
-    return EventReadings(score, predicted, np.asarray(rewards) != 0)
+    return EventReadings(
+        score,
+        other[probabilities.argmax(-1)],
+        probabilities @ np.array(config.values),
+        outcome.reward.double().cpu().numpy(),
+        np.asarray(rewards, np.float64),
+    )
 
 
 def read_teacher_forced(model: WorldModel, episode: dict[str, np.ndarray]) -> EventReadings:
@@ -99,15 +113,16 @@ def read_teacher_forced(model: WorldModel, episode: dict[str, np.ndarray]) -> Ev
         )
         parts.append(event_readings(outcome, rewards[:, part], model.config.rewards))
     readings = concatenate(parts, axis=1)
-    return EventReadings(readings.score[:, 1:], readings.predicted[:, 1:], readings.real[:, 1:])
+    return EventReadings(*(getattr(readings, field.name)[:, 1:] for field in fields(readings)))
 
 
 def concatenate(parts: list[EventReadings], axis: int) -> EventReadings:
     """Join readings along time (axis 1) or clips (axis 0)."""
     return EventReadings(
-        np.concatenate([part.score for part in parts], axis),
-        np.concatenate([part.predicted for part in parts], axis),
-        np.concatenate([part.real for part in parts], axis),
+        *(
+            np.concatenate([getattr(part, field.name) for part in parts], axis)
+            for field in fields(EventReadings)
+        )
     )
 
 

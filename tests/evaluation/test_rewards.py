@@ -28,8 +28,8 @@ from tests.evaluation.ring_env import RingOracle
 
 def readings(score: list[float], real: list[int]) -> EventReadings:
     """One clip; an event is predicted where its score is above one half."""
-    scores = np.array([score])
-    return EventReadings(scores, scores > 0.5, np.array([real], np.bool_))
+    scores, received = np.array([score]), np.array([real], float)
+    return EventReadings(scores, scores > 0.5, scores, (scores > 0.5).astype(float), received)
 
 
 def outcome(probabilities: list[list[float]]) -> Outcome:
@@ -98,6 +98,7 @@ def test_an_event_is_any_value_but_zero() -> None:
     np.testing.assert_allclose(read.score, [[0.6, 0.8]], rtol=1e-6)
     assert read.predicted.tolist() == [[False, True]]
     assert read.real.tolist() == [[False, True]]
+    np.testing.assert_allclose(read.expected, [[0.3, -0.2]], rtol=1e-6)
 
 
 def test_small_probabilities_are_not_rounded_away() -> None:
