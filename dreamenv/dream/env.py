@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
+from dreamenv.dream.vector_env import DreamVectorEnv, Observation
 from dreamenv.errors import EnvironmentUsageError
+from dreamenv.world_model.checkpoint import checkpoint_folder
 
 
 class DreamEnv(gymnasium.Env):
-    """A dreamt environment; arguments as in `DreamVectorEnv`.
+    """A dreamt environment; arguments, observations, reset options and info as `DreamVectorEnv`.
 
-    Observations are (H, W, C) uint8. `info["spawn"]` after `reset` tells where the episode began.
+    In `info`, keys that `DreamVectorEnv` masks out are absent: `source` is there after `reset`,
+    unless the episode began from the caller's context; `trust` if the checkpoint has a
+    calibration of it.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
@@ -30,24 +34,62 @@ class DreamEnv(gymnasium.Env):
         device: str = "auto",
         dtype: str = "auto",
         render_mode: str | None = None,
+        observation: str = "frame",
+        reward: str = "likeliest",
+        min_trust: float | None = None,
+        spawns: Spawns | None = None,
     ) -> None:
         self.vector = DreamVectorEnv(
-            1, checkpoint, horizon, steps, AutoresetMode.DISABLED, device, dtype, render_mode
+            1,
+            checkpoint,
+            horizon,
+            steps,
+            AutoresetMode.DISABLED,
+            device,
+            dtype,
+            render_mode,
+            observation=observation,
+            reward=reward,
+            min_trust=min_trust,
+            spawns=spawns,
         )
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
         self.render_mode = render_mode
 
+    @classmethod
+    def from_rollouts(
+        cls,
+        rollouts: str | Path,
+        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        count: int = 64,
+        length: int = 32,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> Self:
+        """A dream that begins from stretches of a rollout store: `DreamVectorEnv.from_rollouts`."""
+        folder = checkpoint_folder(checkpoint)
+        spawns = spawns_from_rollouts(folder, rollouts, count, length, seed)
+        return cls(checkpoint=checkpoint, spawns=spawns, **kwargs)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Begin an episode; `seed` decides its spawn and every frame after it."""
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; `seed` decides its spawn and every frame after it.
+
+        Args:
+            seed: of the episode and of those after it.
+            options: `spawn`, or `context` and `actions`, as of `DreamVectorEnv.reset`.
+
+        Raises:
+            EnvironmentUsageError: an option does not fit.
+        """
         super().reset(seed=seed)
         self.vector.generators[0] = self.np_random
         observations, info = self.vector.reset(options=options)
-        return observations[0], {"spawn": int(info["spawn"][0])}
+        return _first(observations), _of_first(info)
 
-    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Dream one step.
 
         Raises:
@@ -58,10 +100,26 @@ class DreamEnv(gymnasium.Env):
             raise EnvironmentUsageError(
                 f"action {action!r} is not in the action space {self.action_space}"
             )
-        observations, rewards, terminated, truncated, _ = self.vector.step(np.asarray(action)[None])
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
+        observations, rewards, terminated, truncated, info = self.vector.step(
+            np.asarray(action)[None]
+        )
+        observation, info = _first(observations), _of_first(info)
+        return observation, float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The present observation."""
+        """The present frame, (H, W, C) uint8."""
         frames = self.vector.render()
         return None if frames is None else frames[0]
+
+
+def _first(observations: Observation) -> Observation:
+    """The observation of the only slot."""
+    if isinstance(observations, dict):
+        return {name: values[0] for name, values in observations.items()}
+    return observations[0]
+
+
+def _of_first(info: dict[str, Any]) -> dict[str, Any]:
+    """What a vector's info tells of its only slot, numbers as Python's own."""
+    told = {name: values[0] for name, values in info.items() if info.get(f"_{name}", [False])[0]}
+    return {name: v.item() if isinstance(v, np.generic) else v for name, v in told.items()}

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from dreamenv.allocator import keep_freed_memory
 from dreamenv.dream.spawns import Spawns, load_spawns
+from dreamenv.dream.trust import weights_sha256
 from dreamenv.errors import ConfigError
-from dreamenv.world_model.checkpoint import (
-    WEIGHTS,
-    checkpoint_folder,
-    load_world_model,
-    read_config,
-)
+from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model, read_config
 from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 
 DTYPES = ("auto", "float32", "bfloat16")
 
 
-class Dreamer(NamedTuple):
-    """A model ready to dream, the places where dreams begin, and the folder both are from."""
+@dataclass(frozen=True)
+class Dreamer:
+    """A model ready to dream and the folder it is from; the rest is read when asked for."""
 
     model: WorldModel
-    spawns: Spawns
     folder: Path
+
+    @cached_property
+    def spawns(self) -> Spawns:
+        """The places where dreams begin."""
+        return load_spawns(self.folder)
+
+    @cached_property
+    def env_id(self) -> str:
+        """The real environment that the model learned."""
+        return str(read_config(self.folder)[1].get("env_id", ""))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights file, by which a saved dream knows the model it belongs to."""
+        return weights_sha256(self.folder)
 
 
 def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "auto") -> Dreamer:
@@ -51,14 +62,13 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
     folder = checkpoint_folder(checkpoint)
     read_config(folder)  # says clearly what is missing
-    weights = folder / WEIGHTS
-    changed = weights.stat().st_mtime_ns if weights.exists() else 0
-    return _load(folder, device, dtype, changed)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return _load(folder, device, dtype, tuple((p.name, p.stat().st_mtime_ns) for p in files))
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, device: str, dtype: str, changed: int) -> Dreamer:
-    del changed  # only there so that a checkpoint written anew is read anew
+def _load(folder: Path, device: str, dtype: str, files: tuple[tuple[str, int], ...]) -> Dreamer:
+    del files  # only there so that a checkpoint written anew is read anew
     if torch.device(device).type == "cpu":
         keep_freed_memory()
     model = load_world_model(folder, device)
@@ -66,7 +76,7 @@ def _load(folder: Path, device: str, dtype: str, changed: int) -> Dreamer:
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.to(model.compute_dtype)  # once, where autocast would do it at every step
-    return Dreamer(model, load_spawns(folder), folder)
+    return Dreamer(model, folder)
 
 
 def _fast_bfloat16(device: str) -> bool:

@@ -147,7 +147,7 @@ def measure_gap(
         )
         real = make_real(real_id, dream, horizon, workers, real_kwargs)
         stack.callback(close, real)
-        model, spawns, folder = dream.dreamer
+        model, spawns, folder = dream.dreamer.model, dream.spawns, dream.dreamer.folder
         size = model.config.frame_size
         titles = [f"{player.name} in {world}" if progress else None for world in ("dream", "real")]
         dreamt = play(dream, player, episodes, horizon, size, seed, titles[0])

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.errors import EnvironmentUsageError
-from tests.dream.counting_dream import ACTIONS, CONTEXT, END, PlainDream, install, shown
+from tests.dream.counting_dream import (
+    ACTIONS,
+    CONTEXT,
+    END,
+    PlainDream,
+    install,
+    shown,
+)
 
 SCRIPTS = st.integers(1, 4).flatmap(
     lambda slots: st.lists(
@@ -37,8 +44,25 @@ def begin(slots: int, horizon: int, mode: AutoresetMode) -> tuple[DreamVectorEnv
     observations, info = env.reset(seed=100)
     plain = [PlainDream(100 + i, horizon) for i in range(slots)]
     assert [shown(o) for o in observations] == [(0, p.spawn) for p in plain]
-    assert info["spawn"].tolist() == [p.spawn for p in plain] and info["_spawn"].all()
+    assert_told(info, plain, [True] * slots)
     return env, plain
+
+
+def assert_told(info: dict[str, Any], plain: list[PlainDream], begun: list[bool]) -> None:
+    """All slots tell spawn, uncertainty and trust; those that begin, where their spawn is from."""
+    values = {
+        "spawn": [p.spawn for p in plain],
+        "uncertainty": [p.count for p in plain],
+        "trust": [pytest.approx(1 - p.count / 10) for p in plain],
+    }
+    for name, expected in values.items():
+        assert info[name].tolist() == expected and info[f"_{name}"].all(), name
+    assert ("source" in info) == any(begun)
+    if any(begun):
+        sources = [
+            {"seed": 100 + p.spawn} if b else None for p, b in zip(plain, begun, strict=True)
+        ]
+        assert info["source"].tolist() == sources and info["_source"].tolist() == begun
 
 
 @settings(max_examples=40)
@@ -49,23 +73,23 @@ def test_same_step(script: list[list[int]], horizon: int) -> None:
         observations, rewards, terminated, truncated, info = env.step(np.array(actions))
         expected = [p.step(a) for p, a in zip(plain, actions, strict=True)]
         ended = [e[2] or e[3] for e in expected]
-        last_spawns = [p.spawn for p in plain]
+        last = [(p.spawn, p.count) for p in plain]
         first = [p.begin() if end else None for p, end in zip(plain, ended, strict=True)]
         assert rewards.tolist() == [e[1] for e in expected]
         assert terminated.tolist() == [e[2] for e in expected]
         assert truncated.tolist() == [e[3] for e in expected]
         for i, observation in enumerate(observations):
             assert shown(observation) == (first[i] if ended[i] else expected[i][0])
+        assert_told(info, plain, ended)
+        assert ("final_obs" in info) == ("final_info" in info) == any(ended)
         if any(ended):
-            for mask in ("_final_obs", "_final_info", "_spawn"):
-                assert info[mask].tolist() == ended, mask
-            assert info["final_info"]["_spawn"].tolist() == ended
+            final = info["final_info"]
+            assert info["_final_obs"].tolist() == info["_final_info"].tolist() == ended
+            assert final["_spawn"].tolist() == final["_trust"].tolist() == ended
+            assert "source" not in final
             for i in np.flatnonzero(ended):
                 assert shown(info["final_obs"][i]) == expected[i][0]
-                assert info["final_info"]["spawn"][i] == last_spawns[i]
-                assert info["spawn"][i] == plain[i].spawn
-        else:
-            assert info == {}
+                assert (final["spawn"][i], final["uncertainty"][i]) == last[i]
 
 
 @settings(max_examples=40)
@@ -83,9 +107,7 @@ def test_next_step(script: list[list[int]], horizon: int) -> None:
         assert rewards.tolist() == [e[1] for e in expected]
         assert terminated.tolist() == [e[2] for e in expected]
         assert truncated.tolist() == [e[3] for e in expected]
-        assert info.get("_spawn", np.zeros(1, bool)).any() == any(ended)
-        if any(ended):
-            assert info["_spawn"].tolist() == ended
+        assert_told(info, plain, ended)
         ended = [e[2] or e[3] for e in expected]
 
 
@@ -96,7 +118,7 @@ def test_disabled(script: list[list[int]], horizon: int) -> None:
     for actions in script:
         observations, rewards, terminated, truncated, info = env.step(np.array(actions))
         expected = [p.step(a) for p, a in zip(plain, actions, strict=True)]
-        assert info == {}
+        assert_told(info, plain, [False] * len(plain))
         assert [shown(o) for o in observations] == [e[0] for e in expected]
         assert rewards.tolist() == [e[1] for e in expected]
         assert terminated.tolist() == [e[2] for e in expected]
@@ -109,7 +131,8 @@ def test_disabled(script: list[list[int]], horizon: int) -> None:
         observations, info = env.reset(options={"reset_mask": ended})
         now = [p.begin() if end else e[0] for p, end, e in zip(plain, ended, expected, strict=True)]
         assert [shown(o) for o in observations] == now
-        assert info["_spawn"].tolist() == ended.tolist()
+        for name in ("spawn", "uncertainty", "trust", "source"):
+            assert info[f"_{name}"].tolist() == ended.tolist(), name
 
 
 def test_reset_in_mid_episode_restarts_the_clock_of_the_chosen_slots() -> None:
@@ -158,12 +181,19 @@ def test_a_reset_of_more_slots_than_are_watched_at_once(monkeypatch: pytest.Monk
 def test_a_single_dream_ends_at_its_horizon_and_must_be_reset() -> None:
     env, plain = DreamEnv(horizon=3), PlainDream(4, 3)
     observation, info = env.reset(seed=4)
-    assert shown(observation) == (0, plain.spawn) and info == {"spawn": plain.spawn}
+    assert shown(observation) == (0, plain.spawn)
+    told = {"spawn": plain.spawn, "uncertainty": 0.0, "trust": 1.0}
+    assert info == told | {"source": {"seed": 100 + plain.spawn}}
     for _ in range(2):
         for action in (1, 2, 0):
             observation, reward, terminated, truncated, info = env.step(action)
             expected = plain.step(action)
-            assert (shown(observation), reward, terminated, truncated) == expected and info == {}
+            assert (shown(observation), reward, terminated, truncated) == expected
+            assert info == {
+                "spawn": plain.spawn,
+                "uncertainty": plain.count,
+                "trust": pytest.approx(1 - plain.count / 10),
+            }
         assert truncated
         with pytest.raises(EnvironmentUsageError, match=r"has ended; call reset\(\)"):
             env.step(0)
@@ -188,9 +218,12 @@ def test_what_is_returned_stays_as_it_was() -> None:
     first, *_ = env.step(np.array([0, 1]))
     kept = first.copy()
     *_, info = env.step(np.array([0, 0]))
+    told = {name: values.copy() for name, values in info.items() if name != "final_info"}
     final, masks = [o.copy() for o in info["final_obs"]], info["_spawn"].copy()
     for _ in range(3):
         env.step(np.array([1, 1]))
     assert np.array_equal(first, kept)
     assert all(np.array_equal(a, b) for a, b in zip(info["final_obs"], final, strict=True))
     assert np.array_equal(info["_spawn"], masks)
+    for name in ("spawn", "uncertainty", "trust", "source", "_source"):
+        assert np.array_equal(info[name], told[name]), name

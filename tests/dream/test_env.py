@@ -186,7 +186,7 @@ VECTOR: list[tuple[Callable[[DreamVectorEnv], Any], str]] = [
     (lambda e: e.step(0), "2 elements of Discrete"),
     (lambda e: e.step(None), "2 elements of Discrete"),
     (lambda e: e.reset(seed=[1]), "2 slots need as many seeds"),
-    (lambda e: e.reset(options={"context": 0}), r"unknown reset options \['context'\]"),
+    (lambda e: e.reset(options={"depth": 0}), r"unknown reset options \['depth'\]; there are"),
     (lambda e: e.reset(options={"reset_mask": np.array([1, 0])}), "2 booleans with one True"),
     (lambda e: e.reset(options={"reset_mask": np.array([True])}), "2 booleans"),
     (lambda e: e.reset(options={"reset_mask": np.zeros(2, bool)}), "with one True"),

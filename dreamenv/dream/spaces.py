@@ -1,0 +1,42 @@
+"""The spaces of a dream, as its world model fixes them."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, Space
+
+from dreamenv.errors import ConfigError
+from dreamenv.world_model.config import ActionConfig
+from dreamenv.world_model.model import WorldModel
+
+OBSERVATIONS = ("frame", "memory")
+"""What an agent is shown: the frame, or with it what the world model remembers."""
+
+
+def action_space(config: ActionConfig) -> Space:
+    """The Gymnasium space of a model's actions."""
+    if config.discrete:
+        return Discrete(config.n)
+    low, high = np.array(config.low, np.float32), np.array(config.high, np.float32)
+    return Box(low, high, dtype=np.float32)
+
+
+def observation_space(model: WorldModel, observation: str) -> Space:
+    """The space of one slot's observations.
+
+    Args:
+        model: the world model.
+        observation: `"frame"`: uint8 (H, W, C). `"memory"`: a `Dict` of that `frame` and of
+            `memory`, float32 (`model.feature_size`,), unbounded.
+
+    Raises:
+        ConfigError: there is no such kind of observation.
+    """
+    if observation not in OBSERVATIONS:
+        raise ConfigError(f"observation is one of {', '.join(OBSERVATIONS)}, not {observation!r}")
+    config = model.config
+    frame = Box(0, 255, (*config.frame_size, config.frame_channels), np.uint8)
+    if observation == "frame":
+        return frame
+    memory = Box(-np.inf, np.inf, (model.feature_size,), np.float32)
+    return Dict(frame=frame, memory=memory)
