@@ -8,6 +8,7 @@ computed: one shared set of wall textures, no unused observations, one camera pe
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -107,6 +108,29 @@ class MazeSimulator:
         else:
             reward = self._env.step(control).reward
         return self.frame(), float(reward)
+
+    def save(self) -> dict[str, Any]:
+        """Everything that a later `restore` in the same episode needs."""
+        task, physics = self._task, self._env.physics
+        return {
+            "data": copy.copy(physics.data.ptr),
+            "materials": physics.model.mat_rgba.copy(),
+            "random": self._env.random_state.get_state(),
+            "target": task._current_target_ix,
+            "activated": [target._activated for target in task._targets],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from where `save` was called, as if nothing had happened since."""
+        import mujoco
+
+        task, physics = self._task, self._env.physics
+        mujoco.mj_copyData(physics.data.ptr, physics.model.ptr, saved["data"])
+        physics.model.mat_rgba[:] = saved["materials"]
+        self._env.random_state.set_state(saved["random"])
+        task._current_target_ix = saved["target"]
+        for target, activated in zip(task._targets, saved["activated"], strict=True):
+            target._activated = activated
 
     def frame(self) -> np.ndarray:
         """What the walker sees now, framed in the prompted target's colour: (64, 64, 3) uint8."""

@@ -57,6 +57,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         self.action_space = spaces.Discrete(len(ACTIONS))
         self._simulator: MazeSimulator | None = MazeSimulator(size, fast_contacts)
         self._frame: np.ndarray | None = None
+        self._episode = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -66,6 +67,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         if seed is None or seed >= 2**32:
             seed = int(self.np_random.integers(2**32))
         self._frame = self._open_simulator().reset(seed)
+        self._episode += 1
         return self._frame.copy(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -103,6 +105,29 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         simulator = self._open_simulator()
         self._require_reset("ground_truth")
         return simulator.ground_truth()
+
+    def get_state(self) -> dict[str, Any]:
+        """A snapshot for `set_state`, of use to this object until its next reset."""
+        simulator = self._open_simulator()
+        self._require_reset("get_state")
+        assert self._frame is not None
+        return {"episode": self._episode, "frame": self._frame, "simulator": simulator.save()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go back to where `get_state` was called: the same actions have the same effects again.
+
+        Time limits of wrappers do not go back.
+
+        Raises:
+            EnvironmentUsageError: the snapshot is of another episode, whose maze is gone.
+        """
+        simulator = self._open_simulator()
+        if state["episode"] != self._episode:
+            raise EnvironmentUsageError(
+                "This snapshot is of an earlier episode; reset(seed) to its maze and take another."
+            )
+        simulator.restore(state["simulator"])
+        self._frame = state["frame"].copy()
 
     def close(self) -> None:
         """Free the simulator; safe to call twice."""

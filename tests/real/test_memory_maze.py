@@ -14,6 +14,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from dreamenv.errors import ConfigError, EnvironmentUsageError
+from dreamenv.real.maze_policies import GoalSeekingPolicy
 from dreamenv.real.maze_simulator import MazeSimulator
 from dreamenv.real.memory_maze import MemoryMazeEnv
 from dreamenv.real.registration import EPISODE_STEPS, register_real_envs
@@ -163,6 +164,36 @@ def test_walking_forward_moves_along_the_heading(shared_maze: MemoryMazeEnv) -> 
     np.testing.assert_allclose(moved / np.linalg.norm(moved), before["agent_dir"], atol=1e-3)
 
 
+def test_a_snapshot_is_gone_back_to_exactly(shared_maze: MemoryMazeEnv) -> None:
+    def walk(noise: float, steps: int) -> tuple[str, float]:
+        policy, digest, paid = GoalSeekingPolicy(noise), hashlib.sha256(), 0.0
+        policy.reset(shared_maze, seed=0)
+        for _ in range(steps):
+            frame, reward, *_ = shared_maze.step(policy.act(state["frame"]))
+            digest.update(frame.tobytes())
+            paid += reward
+        return digest.hexdigest(), paid
+
+    shared_maze.reset(seed=10)
+    shared_maze.step(1)
+    state = shared_maze.get_state()
+    first = walk(noise=0.0, steps=50)
+    assert first[1] == 2  # so the next prompt is drawn, and drawn equally
+    shared_maze.set_state(state)
+    assert walk(noise=1.0, steps=10) != first
+    shared_maze.set_state(state)
+    np.testing.assert_array_equal(shared_maze.render(), state["frame"])
+    assert walk(noise=0.0, steps=50) == first
+
+
+def test_a_snapshot_of_an_earlier_episode_is_refused(shared_maze: MemoryMazeEnv) -> None:
+    shared_maze.reset(seed=3)
+    state = shared_maze.get_state()
+    shared_maze.reset(seed=3)
+    with pytest.raises(EnvironmentUsageError, match="of an earlier episode"):
+        shared_maze.set_state(state)
+
+
 def test_returned_frames_are_the_callers_own(shared_maze: MemoryMazeEnv) -> None:
     frame, _ = shared_maze.reset(seed=3)
     kept = frame.copy()
@@ -178,7 +209,7 @@ def test_render_is_the_last_observation(shared_maze: MemoryMazeEnv) -> None:
     np.testing.assert_array_equal(shared_maze.render(), frame)
 
 
-@pytest.mark.parametrize("call", ["step", "ground_truth", "render"])
+@pytest.mark.parametrize("call", ["step", "ground_truth", "render", "get_state"])
 def test_use_before_reset_is_refused(call: str) -> None:
     env = gymnasium.make("MemoryMaze-7x7-v0", render_mode="rgb_array").unwrapped
     arguments = (1,) if call == "step" else ()
