@@ -1,14 +1,16 @@
-"""`DreamVecEnv`: a batch of dreams as Stable-Baselines3's own `VecEnv`."""
+"""Dreams, and real environments with the dream's memory, as Stable-Baselines3's own `VecEnv`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from dreamenv.dream.memory import EpisodeMemory, only
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.environment_ids import find_spec, is_dream
 from dreamenv.errors import ConfigError, MissingDependencyError
@@ -16,36 +18,54 @@ from dreamenv.quiet import silence_gym_notice
 
 silence_gym_notice()
 try:
-    from stable_baselines3.common.vec_env import VecEnv
+    from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 except ImportError as error:
     raise MissingDependencyError(
         'Stable-Baselines3 is not installed; run: pip install "dreamenv[agents]"'
     ) from error
 
 
+Observations = NDArray | dict[str, NDArray]
+
+TOLD = ("spawn", "uncertainty", "trust")
+"""What the infos say of every slot at every step (`DreamVectorEnv`)."""
+
+
 class DreamVecEnv(VecEnv):
     """Adapter of `DreamVectorEnv`, whose arguments it takes; NumPy in, NumPy out.
+
+    Observations are handed on as they come, without another copy. `infos` hold `spawn`,
+    `uncertainty` and, where the checkpoint has a calibration, `trust`; `reset_infos` also
+    `source`.
 
     Args:
         num_envs: number of slots.
         seed: of the first `reset`; as everywhere in Stable-Baselines3, slot i gets seed + i.
         kwargs: for `DreamVectorEnv`.
+
+    Attributes:
+        dreams: the `DreamVectorEnv`.
     """
 
     def __init__(self, num_envs: int, seed: int | None = None, **kwargs: Any) -> None:
         self.dreams = DreamVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
-        self.render_mode = self.dreams.render_mode
         super().__init__(
             num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
         )
+        self.metadata["render_fps"] = self.dreams.metadata["render_fps"]  # for VecVideoRecorder
         self._actions: NDArray = np.empty(0)
         if seed is not None:
             self.seed(seed)
 
-    def reset(self) -> NDArray[np.uint8]:
-        """Begin an episode in every slot, with the seeds given to `seed()` if any."""
-        observations, info = self.dreams.reset(seed=self._seeds)
-        self.reset_infos = [{"spawn": int(spawn)} for spawn in info["spawn"]]
+    def reset(self) -> Observations:
+        """Begin an episode in every slot, with the seeds and options given before, if any.
+
+        Raises:
+            ConfigError: `set_options` gave the slots different kinds of options.
+            EnvironmentUsageError: an option does not fit (`DreamVectorEnv.reset`).
+        """
+        observations, info = self.dreams.reset(seed=self._seeds, options=self._joint_options())
+        self._tell_of_resets(np.arange(self.num_envs), info)
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -56,15 +76,19 @@ class DreamVecEnv(VecEnv):
 
     def step_wait(
         self,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+    ) -> tuple[Observations, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Step; a slot that ended has begun anew, its last frame is `terminal_observation`."""
         observations, rewards, terminated, truncated, info = self.dreams.step(self._actions)
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        infos = _rows(info)
         done = terminated | truncated
-        for i in np.flatnonzero(done):
-            infos[i]["terminal_observation"] = info["final_obs"][i]
-            infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
-            self.reset_infos[i] = {"spawn": int(info["spawn"][i])}
+        if done.any():
+            ended = np.flatnonzero(done)
+            self._tell_of_resets(ended, info)
+            last = _rows(info["final_info"])
+            for i in ended:
+                infos[i] = last[i]
+                infos[i]["terminal_observation"] = info["final_obs"][i]
+                infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return observations, rewards.astype(np.float32), done, infos
 
     def close(self) -> None:
@@ -72,19 +96,37 @@ class DreamVecEnv(VecEnv):
         self.dreams.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the shared environment, once for each slot asked about."""
-        return [getattr(self.dreams, attr_name) for _ in self._get_indices(indices)]
+        """An attribute of the shared environment, once for each slot asked about.
+
+        Spaces are those of a single slot.
+        """
+        single = attr_name in ("observation_space", "action_space")
+        value = getattr(self.dreams, f"single_{attr_name}" if single else attr_name)
+        return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute, which all slots share, so `indices` must name them all."""
-        if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ConfigError("slots share their attributes; set one for all of them")
+        """Set an attribute, which all slots share.
+
+        Raises:
+            ConfigError: `indices` leave out a slot.
+        """
+        self._require_all(indices, f"the attribute {attr_name!r}")
         setattr(self.dreams, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list:
-        """Call a method of the shared environment once; its result stands for every slot."""
+        """Call a method of the shared environment once; its result stands for every slot.
+
+        `render` gives each slot asked about its own frame.
+
+        Raises:
+            ConfigError: `indices` leave out a slot, but the method acts on all of them.
+        """
+        if method_name == "render":
+            images = self.dreams.render()
+            return [images and images[i] for i in self._get_indices(indices)]
+        self._require_all(indices, f"the method {method_name!r}")
         result = getattr(self.dreams, method_name)(*args, **kwargs)
-        return [result for _ in self._get_indices(indices)]
+        return [result] * self.num_envs
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Slots have no wrappers of their own."""
@@ -92,7 +134,38 @@ class DreamVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[NDArray | None]:
         """The present frames, for `render` and video recorders."""
-        return list(self.dreams.render() or [None] * self.num_envs)
+        return self.env_method("render")
+
+    def _tell_of_resets(self, slots: NDArray, info: dict[str, Any]) -> None:
+        rows, told = _rows(info), info.get("_source", np.zeros(self.num_envs, np.bool_))
+        for i in slots:
+            source = {"source": info["source"][i]} if told[i] else {}
+            self.reset_infos[i] = rows[i] | source
+
+    def _joint_options(self) -> dict[str, Any] | None:
+        """The slots' options as `DreamVectorEnv` takes them: one array of each kind."""
+        names = {name for options in self._options for name in options}
+        try:
+            return {name: np.stack([slot[name] for slot in self._options]) for name in names}
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                "set_options must give every slot the same options, of equal shape (contexts as "
+                f"long as each other); it was given {[sorted(slot) for slot in self._options]}"
+            ) from error
+
+    def _require_all(self, indices: Any, what: str) -> None:
+        if set(self._get_indices(indices)) != set(range(self.num_envs)):
+            raise ConfigError(
+                f"{what} is shared by all {self.num_envs} slots; leave out `indices`, or make "
+                "another DreamVecEnv: the weights are loaded once"
+            )
+
+
+def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `info` of all slots tells, slot by slot, as plain numbers."""
+    names = [name for name in TOLD if name in info]
+    columns = [info[name].tolist() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def make_dream_vec_env(
@@ -107,3 +180,73 @@ def make_dream_vec_env(
     if not is_dream(spec):
         raise ConfigError(f"{env_id} is not a dreamt environment")
     return DreamVecEnv(num_envs, seed, **{**spec.kwargs, **kwargs})
+
+
+class VecWithMemory(VecEnvWrapper):
+    """`dreamenv.dream.memory.WithMemory` for many real environments, watched in one batch.
+
+    An agent trained on dreams with `observation="memory"` acts, and goes on learning, in it.
+    Terminal observations hold memory as well.
+
+    Args:
+        venv: real environments that show uint8 frames (height, width, channels). Where their
+            `reset` gives `info["context"]`, memory begins with that.
+        checkpoint, device, dtype: of the world model, as for `DreamVectorEnv`.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        ConfigError: the model was trained on another kind of environment.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self._memory = EpisodeMemory(venv.num_envs, checkpoint, device, dtype)
+        self._memory.require_same_spaces(venv.observation_space, venv.action_space)
+        super().__init__(venv, self._memory.observation_space)
+        self._actions: NDArray = np.empty(0)
+
+    def reset(self) -> dict[str, NDArray]:
+        """Begin an episode, and its memory anew, in every environment."""
+        frames = np.asarray(self.venv.reset())
+        self._begin(np.arange(self.num_envs), frames)
+        return self._memory.show()
+
+    def step_async(self, actions: NDArray) -> None:
+        """Take the actions of the next `step_wait`."""
+        self._actions = actions
+        self.venv.step_async(actions)
+
+    def step_wait(
+        self,
+    ) -> tuple[dict[str, NDArray], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Step; the world model watches all frames, the last ones of episodes that ended too."""
+        frames, rewards, dones, infos = self.venv.step_wait()
+        last, infos = np.array(frames), list(infos)
+        ended = np.flatnonzero(dones)
+        for i in ended:
+            last[i] = infos[i]["terminal_observation"]
+        self._memory.watch(last, self._actions)
+        shown = self._memory.show()
+        if len(ended):
+            for i in ended:
+                final = {name: values[i] for name, values in shown.items()}
+                infos[i] = {**infos[i], "terminal_observation": final}
+            self._begin(ended, np.asarray(frames))
+            shown = self._memory.show()
+        return shown, rewards, dones, infos
+
+    def _begin(self, slots: NDArray, frames: NDArray) -> None:
+        self.reset_infos = list(self.venv.unwrapped.reset_infos)  # wrappers do not pass them on
+        contexts = [self.reset_infos[i].get("context") for i in slots]
+        self._memory.begin(
+            slots.tolist(),
+            [
+                context or only(frames[i], self.action_space)
+                for i, context in zip(slots, contexts, strict=True)
+            ],
+        )
