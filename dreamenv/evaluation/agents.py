@@ -49,8 +49,12 @@ class Agent(Protocol):
         """
         ...
 
-    def reset(self) -> None:
-        """Forget everything, the random state included: what follows is as if newly loaded."""
+    def reset(self, seed: int | None = None) -> None:
+        """Forget everything, the random state included: what follows is as if newly loaded.
+
+        Args:
+            seed: to be newly loaded with, from now on; None for the last one.
+        """
         ...
 
 
@@ -109,7 +113,8 @@ class _ScriptedAgent:
         self._stickiness = stickiness
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, seed: int | None = None) -> None:
+        self._seed = self._seed if seed is None else seed
         self._action_space.seed(self._seed)
         self._generator = np.random.default_rng([self._seed, 1])
         self._previous: np.ndarray | None = None
@@ -137,9 +142,10 @@ class _SavedAgent:
         self._deterministic = deterministic
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, seed: int | None = None) -> None:
         import torch
 
+        self._seed = self._seed if seed is None else seed
         self._memory: Any = None
         self._num_episodes = 0
         self._random_state = torch.Generator().manual_seed(self._seed).get_state()

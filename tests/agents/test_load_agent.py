@@ -20,7 +20,7 @@ from dreamenv.errors import (
     EnvironmentUsageError,
     MissingDependencyError,
 )
-from dreamenv.evaluation.agents import load_agent
+from dreamenv.evaluation.agents import Agent, load_agent
 
 ACTIONS = spaces.Discrete(3)
 ALGORITHMS = {"ppo": PPO, "recurrent_ppo": RecurrentPPO}
@@ -67,6 +67,18 @@ def test_acts_as_the_model_predicts(
     agent.reset()
     again = [agent.act(*pair) for pair in zip(frames(8), starts(8), strict=True)]
     assert np.array_equal(again, expected)
+
+
+@pytest.mark.parametrize("spec", ["random", "sticky:0.5", "ppo"])
+def test_reset_with_a_seed_is_as_newly_loaded_with_it(spec: str, trained: dict[str, Path]) -> None:
+    def acts(agent: Agent) -> list[np.ndarray]:
+        return [agent.act(*pair) for pair in zip(frames(8), starts(8), strict=True)]
+
+    agent, other = (load_agent(trained.get(spec, spec), ACTIONS, seed) for seed in (1, 2))
+    assert not np.array_equal(acts(agent), acts(other))
+    agent.reset(2)
+    other.reset()
+    assert np.array_equal(acts(agent), acts(other))
 
 
 def test_acting_leaves_the_global_generator_alone(trained: dict[str, Path]) -> None:
