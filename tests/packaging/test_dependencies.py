@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-INSTALLED_EXTRAS = ("memory-maze", "agents", "dev")
+INSTALLED_EXTRAS = ("memory-maze", "agents", "play", "dev")
 """The extras that `make setup` installs, hence the ones that are pinned."""
 
 
@@ -55,7 +55,7 @@ def needed_packages() -> set[str]:
 
 
 def test_extras_are_the_promised_ones() -> None:
-    assert set(EXTRAS) == {"memory-maze", "agents", "lpips", "cuda", "minerl", "dev"}
+    assert set(EXTRAS) == {"memory-maze", "agents", "play", "lpips", "cuda", "minerl", "dev"}
 
 
 @pytest.mark.parametrize("requirement", direct_requirements(), ids=lambda need: need.name)
