@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
+from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv, Observation
 from dreamenv.errors import EnvironmentUsageError
 from dreamenv.world_model.checkpoint import checkpoint_folder
@@ -110,6 +111,45 @@ class DreamEnv(gymnasium.Env):
         """The present frame, (H, W, C) uint8."""
         frames = self.vector.render()
         return None if frames is None else frames[0]
+
+    def get_state(self) -> DreamState:
+        """Everything that the future of this dream depends on; of one slot.
+
+        Raises:
+            EnvironmentUsageError: before `reset`.
+        """
+        return self.vector.get_state()
+
+    def set_state(self, state: DreamState) -> None:
+        """Go on from a state, as the environment went on that it was taken from.
+
+        Raises:
+            EnvironmentUsageError: it is of other weights, or of more than one slot.
+        """
+        self.vector.set_state(state)
+        self._share_generator()
+
+    def fork(self, n: int, seed: int | None = None, **changes: Any) -> DreamVectorEnv:
+        """This dream continued in n ways, in the slots of a `DreamVectorEnv`.
+
+        Args:
+            n, seed, changes: as of `DreamVectorEnv.fork`. Forks that end begin anew in the same
+                step, unless `autoreset_mode` is among the changes.
+
+        Raises:
+            EnvironmentUsageError: before `reset`, or n is less than 1.
+        """
+        return self.vector.fork(n, seed, **{"autoreset_mode": AutoresetMode.SAME_STEP} | changes)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """For pickle and copy, as `DreamVectorEnv`."""
+        vars(self).update(kept)
+        self._share_generator()
+
+    def _share_generator(self) -> None:
+        """There is one source of chance: Gymnasium's is the slot's."""
+        if self.vector.generators[0] is not None:
+            self._np_random = self.vector.generators[0]
 
 
 def _first(observations: Observation) -> Observation:

@@ -8,24 +8,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dreamenv.dream.beginnings import Beginning, read_options
+from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
-from dreamenv.dream.trust import Trust
+from dreamenv.dream.state import DreamState
 from dreamenv.dream.weights import load_dreamer
 from dreamenv.errors import ConfigError, EnvironmentUsageError
-from dreamenv.world_model.checkpoint import checkpoint_folder
-from dreamenv.world_model.heads import Outcome
-from dreamenv.world_model.preprocessing import to_uint8
-
-RESET_BATCH = 64
-"""Contexts that are watched at once; bounds the memory of resetting many slots."""
+from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
 
 REWARDS = ("likeliest", "expected", "sampled")
 """What a step pays: the model's likeliest value, its expectation, or a draw."""
@@ -47,10 +41,13 @@ class DreamVectorEnv(VectorEnv):
 
     `info` holds, after `reset` and after every step, each with the mask `_key` of the slots that
     it is about: `spawn`, the index of the spawn that the episode began from, −1 for a context of
-    the caller's; `uncertainty` of the present frame (`dreamenv.dream.trust`) and, where the
-    checkpoint has a calibration, `trust` in it, from 1 for a real frame to 0 for one that is no
-    better than the mean frame. For slots whose episode begins it holds `source`, the real rollout
-    that the spawn was cut from (`dreamenv.dream.spawns.Spawns.sources`).
+    the caller's; the model's `uncertainty` about the episode (`dreamenv.dream.trust`); and,
+    where the checkpoint has a calibration, `trust` in its frames, from 1 for a real frame to 0
+    for one that is no better than the mean frame. For slots whose episode begins it holds
+    `source`, the real rollout that the spawn was cut from (`dreamenv.dream.spawns.Spawns`).
+
+    `get_state`, `set_state` and `fork` take, restore and multiply all that the future depends on.
+    Pickled or copied, an environment keeps that state and refers to the checkpoint.
 
     Args:
         num_envs: number of slots.
@@ -118,33 +115,34 @@ class DreamVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.steps, self.render_mode = num_envs, steps, render_mode
         self.observation, self.reward, self.min_trust = observation, reward, min_trust
-        self.dreamer = load_dreamer(checkpoint, device, dtype)
+        bundled = str(checkpoint).startswith(BUNDLED)
+        # A copy of this environment may wake up in another folder.
+        self._weights = str(checkpoint) if bundled else str(checkpoint_folder(checkpoint))
+        self._device, self._dtype, self._own_spawns = device, dtype, spawns
+        self._load()
         model = self.dreamer.model
-        self.spawns = self.dreamer.spawns if spawns is None else spawns
-        self.trust = Trust.load(self.dreamer.folder, steps)
-        if min_trust is not None:
-            self.trust.require()
         self.single_observation_space = observation_space(model, observation)
         self.single_action_space = action_space(model.config.actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.generators: list[np.random.Generator | None] = [None] * num_envs
+        self._begun = False
+
+    def _load(self) -> None:
+        """Everything that is not copied with an environment but read from the checkpoint."""
+        self.dreamer = load_dreamer(self._weights, self._device, self._dtype)
+        self.spawns = self.dreamer.spawns if self._own_spawns is None else self._own_spawns
+        model = self.dreamer.model
         frame = (*model.config.frame_size, model.config.frame_channels)
         if self.spawns.frames.shape[2:] != frame:
             raise ConfigError(
                 f"the spawns' frames are {self.spawns.frames.shape[2:]}, the model's {frame}"
             )
-        self._state = model.initial_state(num_envs)
-        self._features = torch.zeros(num_envs, model.feature_size, device=model.device)
-        self._frames = np.zeros((num_envs, *frame), np.uint8)
-        self._memory = np.zeros((num_envs, model.feature_size), np.float32)
-        self._spawns = np.full(num_envs, -1, np.int64)
-        self._sources = np.full(num_envs, None, object)
-        self._uncertainty = np.zeros(num_envs, np.float64)
-        self._trust = np.zeros(num_envs, np.float64)
-        self._elapsed = np.zeros(num_envs, np.int64)
-        self._ended = np.ones(num_envs, np.bool_)
-        self._begun = False
+        trust = self.dreamer.trust(self.steps)
+        if self.min_trust is not None:
+            trust.require()
+        self._tells_trust = trust.calibrated
+        shows_memory = self.observation == "memory"
+        self._slots = Slots(self.num_envs, self.dreamer, self.spawns, trust, shows_memory)
 
     @classmethod
     def from_rollouts(
@@ -206,9 +204,9 @@ class DreamVectorEnv(VectorEnv):
         for i in np.flatnonzero(beginning.mask).tolist():
             if seed[i] is not None or self.generators[i] is None:
                 self.generators[i] = np.random.default_rng(seed[i])
-        self._begin(beginning)
+        self._slots.begin(beginning)
         self._begun = True
-        return self._observe(), self._tell(beginning.mask, begun=beginning.mask)
+        return self._observe(), self._tell(beginning.mask, beginning.mask)
 
     def step(
         self, actions: Any
@@ -232,188 +230,153 @@ class DreamVectorEnv(VectorEnv):
         Raises:
             EnvironmentUsageError: before `reset`, or with actions outside the space.
         """
-        actions = self._check_actions(actions)
+        actions, slots = self._check_actions(actions), self._slots
         next_step = self.autoreset_mode == AutoresetMode.NEXT_STEP
-        if not next_step and self._ended.any():
+        if not next_step and slots.ended.any():
             raise EnvironmentUsageError(
-                f"the episode of slots {np.flatnonzero(self._ended).tolist()} has ended; call "
+                f"the episode of slots {np.flatnonzero(slots.ended).tolist()} has ended; call "
                 "reset(), for some of several slots with options={'reset_mask': mask}"
             )
-        restart = self._ended.copy()  # none but under next-step autoreset
-        rewards, terminated = self._imagine(actions, ~restart)
-        self._elapsed += 1
-        truncated = self._elapsed >= self.horizon
+        begun = slots.ended.copy()  # none but under next-step autoreset
+        rewards, terminated = slots.imagine(actions, ~begun, self.reward, self.steps)
+        truncated = slots.elapsed >= self.horizon
         if self.min_trust is not None:
-            truncated |= self._trust < self.min_trust
+            truncated |= slots.trust < self.min_trust
         truncated &= ~terminated
-        if restart.any():
-            self._begin(Beginning(restart))
-            rewards[restart], terminated[restart], truncated[restart] = 0.0, False, False
-        self._ended = terminated | truncated
-        ended = self._ended.copy()
+        if begun.any():
+            slots.begin(Beginning(begun))
+            rewards[begun], terminated[begun], truncated[begun] = 0.0, False, False
+        ended = terminated | truncated
+        slots.ended = ended.copy()
         final: dict[str, Any] = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and ended.any():
-            final = {"final_obs": self._final_observations(ended), "_final_obs": ended}
+            final = {"final_obs": self._final_observations(ended), "_final_obs": ended.copy()}
             final |= {"final_info": self._tell(ended), "_final_info": ended.copy()}
-            self._begin(Beginning(ended))
-            restart = ended
+            slots.begin(Beginning(ended))
+            begun = ended
         everywhere = np.ones(self.num_envs, np.bool_)
-        info = self._tell(everywhere, begun=restart) | final
+        info = self._tell(everywhere, begun) | final
         return self._observe(), rewards, terminated, truncated, info
+
+    def get_state(self) -> DreamState:
+        """Everything that the future of these dreams depends on.
+
+        Raises:
+            EnvironmentUsageError: before `reset`.
+        """
+        if not self._begun:
+            raise EnvironmentUsageError("there is no state before reset()")
+        return self._slots.capture()
+
+    def set_state(self, state: DreamState) -> None:
+        """Go on from a state, as the environment went on that it was taken from.
+
+        Its observations are in the state: `state.frames`, `state.features`.
+
+        Raises:
+            EnvironmentUsageError: it is of other weights, or of another number of slots.
+        """
+        self._slots.restore(state)
+        self._begun = True
+
+    def fork(self, n: int, seed: int | None = None, **changes: Any) -> DreamVectorEnv:
+        """These dreams continued in n ways each, in an environment of num_envs · n slots.
+
+        Args:
+            n: forks of each slot; those of slot i are slots i · n … i · n + n − 1.
+            seed: fork j draws its noise as seeded with seed + j. Without a seed forks carry the
+                generator of their slot, so that the same actions lead to the same future.
+            changes: arguments in which the forks' environment differs from this one.
+
+        Raises:
+            EnvironmentUsageError: before `reset`, or n is less than 1.
+            ConfigError: as when an environment is made.
+        """
+        state = self.get_state().repeat(n)
+        arguments: dict[str, Any] = {
+            "checkpoint": self._weights,
+            "horizon": self.horizon,
+            "steps": self.steps,
+            "autoreset_mode": self.autoreset_mode,
+            "device": self._device,
+            "dtype": self._dtype,
+            "render_mode": self.render_mode,
+            "observation": self.observation,
+            "reward": self.reward,
+            "min_trust": self.min_trust,
+            "spawns": self._own_spawns,
+        }
+        forks = DreamVectorEnv(len(state), **arguments | changes)
+        forks.set_state(state if seed is None else state.reseed(seed))
+        return forks
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: weights and spawns stay behind, the dreams come along."""
+        left = ("dreamer", "spawns", "_slots")
+        kept = {name: value for name, value in vars(self).items() if name not in left}
+        return kept | {"_saved": self.get_state() if self._begun else None}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Wake up: the same checkpoint, and the dreams as they were."""
+        saved = kept.pop("_saved")
+        vars(self).update(kept)
+        self._load()
+        if saved is not None:
+            self.set_state(saved)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The present frame of every slot, (H, W, C) uint8 each."""
         if self.render_mode is None:
             return None
-        return tuple(self._frames.copy())
+        return tuple(self._slots.frames.copy())
+
+    @property
+    def generators(self) -> list[np.random.Generator | None]:
+        """The source of chance of each slot; None before the first reset."""
+        return self._slots.generators
 
     @property
     def state_nbytes(self) -> int:
         """Bytes of the model's memory, all slots together; the same at every step."""
-        return self._state.nbytes
+        return self._slots.state_nbytes
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: weights are shared and freed with the process."""
 
-    def _begin(self, beginning: Beginning) -> None:
-        """Start a new episode in the chosen slots: watch their context, or a spawn."""
-        slots = np.flatnonzero(beginning.mask)
-        if beginning.context is not None:
-            contexts = beginning.context
-            chosen = np.zeros(len(slots), np.int64) if len(contexts) == 1 else slots
-            self._spawns[slots], self._sources[slots] = -1, None
-        else:
-            contexts = self.spawns
-            if beginning.spawn is None:
-                chosen = np.array(
-                    [self._generator(i).integers(len(contexts)) for i in slots.tolist()]
-                )
-            else:
-                chosen = beginning.spawn[slots]
-            self._spawns[slots] = chosen
-            for i, spawn in zip(slots, chosen, strict=True):
-                self._sources[i] = contexts.sources[spawn]
-        watched, which = np.unique(chosen, return_inverse=True)
-        for start in range(0, len(watched), RESET_BATCH):
-            part = watched[start : start + RESET_BATCH]
-            here = (which >= start) & (which < start + RESET_BATCH)
-            frames, actions = contexts.frames[part], contexts.actions[part]
-            self._watch(frames, actions, slots[here], which[here] - start)
-        self._elapsed[slots] = 0
-        self._ended[slots] = False
-
-    def _watch(self, frames: NDArray, actions: NDArray, slots: NDArray, which: NDArray) -> None:
-        """Take contexts (n, t, …) into an empty memory, and `which` of them into `slots`."""
-        model = self.dreamer.model
-        watched, outcome = model.observe(
-            model.initial_state(len(frames)),
-            torch.from_numpy(frames).to(model.device),
-            torch.from_numpy(actions).to(model.device),
-        )
-        uncertainty, trust = self.trust(model, watched)
-        index = np.zeros(self.num_envs, np.int64)
-        index[slots] = which
-        mask = np.zeros(self.num_envs, np.bool_)
-        mask[slots] = True
-        spread, here = torch.from_numpy(index).to(model.device), torch.from_numpy(mask)
-        here = here.to(model.device)
-        self._state = self._state.merge(here, watched.select(spread))
-        assert outcome.features is not None
-        features = outcome.features[:, -1].float()
-        self._features = torch.where(here.unsqueeze(1), features[spread], self._features)
-        self._frames[slots] = frames[which, -1]
-        if self.observation == "memory":
-            self._memory[slots] = features.cpu().numpy()[which]
-        self._uncertainty[slots] = uncertainty.cpu().numpy()[which]
-        self._trust[slots] = trust.cpu().numpy()[which]
-
-    def _imagine(
-        self, actions: NDArray, going_on: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Imagine one frame per slot; returns rewards and whether each episode terminates.
-
-        Slots that do not go on, because they begin anew right after, draw nothing.
-        """
-        model = self.dreamer.model
-        noise = np.zeros(model.noise_shape(self.num_envs), np.float32)
-        chances = np.zeros(self.num_envs, np.float32)
-        for i in np.flatnonzero(going_on).tolist():
-            generator = self._generator(i)
-            generator.standard_normal(dtype=np.float32, out=noise[i])
-            if self.reward == "sampled":
-                chances[i] = generator.random(dtype=np.float32)
-        frames, outcome, self._state = model.imagine(
-            self._state,
-            torch.from_numpy(actions).to(model.device),
-            torch.from_numpy(noise).to(model.device),
-            self.steps,
-        )
-        assert outcome.features is not None
-        self._features = outcome.features.float()
-        readings = torch.stack(
-            [
-                self._pay(outcome, chances).float(),
-                outcome.continuation.float(),
-                *self.trust(model, self._state),
-            ]
-        )
-        columns = [readings.T]
-        if self.observation == "memory":
-            columns.append(self._features)
-        self._frames, read, *memory = _to_host(to_uint8(frames), *columns)
-        if memory:
-            self._memory = memory[0]
-        reward, continuation, uncertainty, trust = read.T.astype(np.float64)
-        self._uncertainty, self._trust = uncertainty, trust
-        return reward, continuation < 0.5
-
-    def _pay(self, outcome: Outcome, chances: NDArray[np.float32]) -> Tensor:
-        """The reward of each slot, (num_envs,); `chances` in [0, 1) decide sampled ones."""
-        if self.reward == "likeliest":
-            return outcome.reward
-        probabilities = outcome.reward_probabilities
-        values = probabilities.new_tensor(self.dreamer.model.config.rewards.values)
-        if self.reward == "expected":
-            return (probabilities * values).sum(-1)
-        chance = torch.from_numpy(chances).to(probabilities.device).unsqueeze(-1)
-        above = (probabilities.cumsum(-1) <= chance).sum(-1)
-        return values[above.clamp(max=len(values) - 1)]
-
     def _observe(self) -> Observation:
         """The present observations, which nothing writes into later."""
         if self.observation == "frame":
-            return self._frames.copy()
-        return {"frame": self._frames.copy(), "memory": self._memory.copy()}
+            return self._slots.frames.copy()
+        return {"frame": self._slots.frames.copy(), "memory": self._slots.memory.copy()}
 
     def _final_observations(self, ended: NDArray[np.bool_]) -> NDArray[np.object_]:
         """The present observation of each slot that ended, None elsewhere."""
-        final = np.full(self.num_envs, None, object)
+        observations, final = self._observe(), np.full(self.num_envs, None, object)
         for i in np.flatnonzero(ended):
-            frame = self._frames[i].copy()
-            memory = self.observation == "memory"
-            final[i] = {"frame": frame, "memory": self._memory[i].copy()} if memory else frame
+            if self.observation == "frame":
+                final[i] = observations[i]
+            else:
+                final[i] = {name: values[i] for name, values in observations.items()}
         return final
 
     def _tell(
         self, mask: NDArray[np.bool_], begun: NDArray[np.bool_] | None = None
     ) -> dict[str, Any]:
         """`info` of the slots of `mask`, with the sources of those that begin an episode."""
-        info: dict[str, Any] = {"spawn": self._spawns.copy(), "_spawn": mask.copy()}
-        info |= {"uncertainty": self._uncertainty.copy(), "_uncertainty": mask.copy()}
-        if self.trust.calibrated:
-            info |= {"trust": self._trust.copy(), "_trust": mask.copy()}
-        known = np.zeros_like(mask) if begun is None else begun & (self._spawns >= 0)
+        slots = self._slots
+        told = {"spawn": slots.spawn, "uncertainty": slots.uncertainty}
+        if self._tells_trust:
+            told["trust"] = slots.trust
+        info: dict[str, Any] = {}
+        for name, values in told.items():
+            info |= {name: values.copy(), f"_{name}": mask.copy()}
+        known = np.zeros_like(mask) if begun is None else begun & (slots.spawn >= 0)
         if known.any():
             sources = np.full(self.num_envs, None, object)
             for i in np.flatnonzero(known):
-                sources[i] = deepcopy(self._sources[i])  # the caller may change it
+                sources[i] = deepcopy(slots.source[i])  # the caller may change it
             info |= {"source": sources, "_source": known}
         return info
-
-    def _generator(self, slot: int) -> np.random.Generator:
-        generator = self.generators[slot]
-        assert generator is not None
-        return generator
 
     def _check_actions(self, actions: Any) -> NDArray:
         if not self._begun:
@@ -430,15 +393,3 @@ class DreamVectorEnv(VectorEnv):
                 f"got {actions!r}"
             )
         return actions
-
-
-def _to_host(frames: Tensor, *columns: Tensor) -> list[NDArray]:
-    """Frames (n, …) uint8 and float32 columns (n, k) as NumPy arrays, in a single transfer."""
-    parts = [column.contiguous().view(torch.uint8) for column in columns]
-    rows = torch.cat([*parts, frames.flatten(1)], 1).cpu().numpy()
-    taken, start = [], 0
-    for part in parts:
-        stop = start + part.shape[1]
-        taken.append(np.ascontiguousarray(rows[:, start:stop]).view(np.float32))
-        start = stop
-    return [np.ascontiguousarray(rows[:, start:]).reshape(frames.shape), *taken]

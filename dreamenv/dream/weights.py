@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from dreamenv.allocator import keep_freed_memory
 from dreamenv.dream.spawns import Spawns, load_spawns
-from dreamenv.dream.trust import weights_sha256
+from dreamenv.dream.trust import Trust, weights_sha256
 from dreamenv.errors import ConfigError
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model, read_config
 from dreamenv.world_model.device import pick_device
@@ -26,11 +26,18 @@ class Dreamer:
 
     model: WorldModel
     folder: Path
+    _trust: dict[int | None, Trust] = field(default_factory=dict)
 
     @cached_property
     def spawns(self) -> Spawns:
         """The places where dreams begin."""
         return load_spawns(self.folder)
+
+    def trust(self, steps: int | None = None) -> Trust:
+        """How far to trust frames of so many denoising passes, by default the checkpoint's."""
+        if steps not in self._trust:
+            self._trust[steps] = Trust.load(self.folder, steps)
+        return self._trust[steps]
 
     @cached_property
     def env_id(self) -> str:

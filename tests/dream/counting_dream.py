@@ -82,16 +82,18 @@ class CountingTrust:
 
     calibrated = True
 
-    @classmethod
-    def load(cls, folder: Path, steps: int | None) -> CountingTrust:
-        return cls()
-
     def require(self) -> None:
         pass
 
-    def __call__(self, model: CountingModel, state: State) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, model: CountingModel, state: State, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         count = state.latents[:, 0, 0]
-        return count, 1 - count / 10
+        assert before is None or torch.equal(before, count - 1)
+        return count, self.of(count)
+
+    def of(self, uncertainty: Tensor) -> Tensor:
+        return 1 - uncertainty / 10
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +109,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         folder=Path("nowhere"),
         fingerprint="counting",
         env_id="Counting-v0",
+        trust=lambda steps: CountingTrust(),
     )
     monkeypatch.setattr("dreamenv.dream.vector_env.load_dreamer", lambda *_: dreamer)
-    monkeypatch.setattr("dreamenv.dream.vector_env.Trust", CountingTrust)
 
 
 def shown(frame: np.ndarray) -> tuple[int, int]:

@@ -168,9 +168,9 @@ def test_seeds_one_per_slot_and_none_to_go_on() -> None:
 
 
 def test_a_reset_of_more_slots_than_are_watched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dreamenv.dream.vector_env.RESET_BATCH", 2)
+    monkeypatch.setattr("dreamenv.dream.slots.RESET_BATCH", 2)
     env, plain = begin(5, 2, AutoresetMode.SAME_STEP)
-    assert env._state.frames.tolist() == [CONTEXT] * 5
+    assert env.get_state().memory.frames.tolist() == [CONTEXT] * 5
     actions = np.array([0, END, 0, END, END])
     observations, *_ = env.step(actions)
     for i, observation in enumerate(observations):

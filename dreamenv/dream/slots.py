@@ -1,0 +1,238 @@
+"""The batch of dreams behind an environment: beginning and imagining, without episode logic."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dreamenv.dream.beginnings import Beginning
+from dreamenv.dream.spawns import Spawns
+from dreamenv.dream.state import DreamState
+from dreamenv.dream.trust import Trust
+from dreamenv.dream.weights import Dreamer
+from dreamenv.errors import EnvironmentUsageError
+from dreamenv.world_model.heads import Outcome
+from dreamenv.world_model.preprocessing import to_uint8
+
+RESET_BATCH = 64
+"""Contexts that are watched at once; bounds the memory of resetting many slots."""
+
+
+class Slots:
+    """N dreams, each with a generator of its own for spawns, noise and rewards.
+
+    Args:
+        count: N.
+        dreamer: the world model.
+        spawns: where dreams begin.
+        trust: of the checkpoint, for the denoising passes that are made.
+        shows_memory: whether features are wanted on the host.
+
+    Attributes:
+        generators: of each slot; None before its first beginning.
+        frames: (N, H, W, C) uint8.
+        memory: (N, feature_size) float32, if `shows_memory`.
+        spawn, elapsed: (N,) int64. source: (N,) objects. ended: (N,) bool. As in `DreamState`.
+        uncertainty, trust: (N,) float64.
+    """
+
+    def __init__(
+        self, count: int, dreamer: Dreamer, spawns: Spawns, trust: Trust, shows_memory: bool
+    ) -> None:
+        self.dreamer, self.spawns = dreamer, spawns
+        self._judge, self._shows_memory = trust, shows_memory
+        model = dreamer.model
+        self.generators: list[np.random.Generator | None] = [None] * count
+        self._state = model.initial_state(count)
+        self._features = torch.zeros(count, model.feature_size, device=model.device)
+        self._doubt = torch.zeros(count, device=model.device)
+        shape = (*model.config.frame_size, model.config.frame_channels)
+        self.frames = np.zeros((count, *shape), np.uint8)
+        self.memory = np.zeros((count, model.feature_size), np.float32)
+        self.spawn, self.source = np.full(count, -1, np.int64), np.full(count, None, object)
+        self.uncertainty, self.trust = np.zeros(count), np.zeros(count)
+        self.elapsed, self.ended = np.zeros(count, np.int64), np.ones(count, np.bool_)
+
+    def __len__(self) -> int:
+        """Number of slots."""
+        return len(self.elapsed)
+
+    @property
+    def state_nbytes(self) -> int:
+        """Bytes of the model's memory, all slots together; the same at every step."""
+        return self._state.nbytes
+
+    def begin(self, beginning: Beginning) -> None:
+        """Start a new episode in the chosen slots: watch the caller's context, or a spawn."""
+        slots = np.flatnonzero(beginning.mask)
+        if beginning.context is not None:
+            contexts = beginning.context
+            chosen = np.zeros(len(slots), np.int64) if len(contexts) == 1 else slots
+            self.spawn[slots], self.source[slots] = -1, None
+        else:
+            contexts = self.spawns
+            if beginning.spawn is None:
+                draws = [self._generator(i).integers(len(contexts)) for i in slots.tolist()]
+                chosen = np.array(draws)
+            else:
+                chosen = beginning.spawn[slots]
+            self.spawn[slots] = chosen
+            for i, spawn in zip(slots, chosen, strict=True):
+                self.source[i] = contexts.sources[spawn]
+        watched, which = np.unique(chosen, return_inverse=True)
+        for start in range(0, len(watched), RESET_BATCH):
+            part = watched[start : start + RESET_BATCH]
+            here = (which >= start) & (which < start + RESET_BATCH)
+            frames, actions = contexts.frames[part], contexts.actions[part]
+            self._watch(frames, actions, slots[here], which[here] - start)
+        self.elapsed[slots], self.ended[slots] = 0, False
+
+    def imagine(
+        self, actions: NDArray, going_on: NDArray[np.bool_], reward: str, steps: int | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Imagine one frame per slot.
+
+        Args:
+            actions: (N,) int64 or (N, dims) float32.
+            going_on: (N,), False where the slot begins anew right after and draws nothing.
+            reward: what is paid, one of `dreamenv.dream.vector_env.REWARDS`.
+            steps: denoising passes, by default the checkpoint's.
+
+        Returns:
+            Rewards, and whether each episode terminates, (N,).
+        """
+        model = self.dreamer.model
+        noise = np.zeros(model.noise_shape(len(self)), np.float32)
+        chances = np.zeros(len(self), np.float32)
+        for i in np.flatnonzero(going_on).tolist():
+            generator = self._generator(i)
+            generator.standard_normal(dtype=np.float32, out=noise[i])
+            if reward == "sampled":
+                chances[i] = generator.random(dtype=np.float32)
+        frames, outcome, self._state = model.imagine(
+            self._state,
+            torch.from_numpy(actions).to(model.device),
+            torch.from_numpy(noise).to(model.device),
+            steps,
+        )
+        assert outcome.features is not None
+        self._features = outcome.features.float()
+        self._doubt, trust = self._judge(model, self._state, self._doubt)
+        paid = self._pay(outcome, reward, chances)
+        readings = [paid.float(), outcome.continuation.float(), self._doubt, trust]
+        columns = [torch.stack(readings, 1), *[self._features] * self._shows_memory]
+        self.frames, read, *memory = _to_host(to_uint8(frames), *columns)
+        if memory:
+            self.memory = memory[0]
+        rewards, continuation, self.uncertainty, self.trust = read.T.astype(np.float64)
+        self.elapsed += 1
+        return rewards, continuation < 0.5
+
+    def capture(self) -> DreamState:
+        """The present state, sharing no memory with these slots."""
+        return DreamState(
+            memory=self._state.clone(),
+            features=self._features.clone(),
+            uncertainty=self._doubt.clone(),
+            frames=self.frames.copy(),
+            elapsed=self.elapsed.copy(),
+            ended=self.ended.copy(),
+            spawns=self.spawn.copy(),
+            sources=tuple(self.source),
+            generators=tuple(
+                dict(self._generator(i).bit_generator.state) for i in range(len(self))
+            ),
+            fingerprint=self.dreamer.fingerprint,
+        )
+
+    def restore(self, state: DreamState) -> None:
+        """Go on from a state.
+
+        Raises:
+            EnvironmentUsageError: it is of other weights, or of another number of slots.
+        """
+        if state.fingerprint != self.dreamer.fingerprint:
+            raise EnvironmentUsageError(
+                f"this state was dreamt by other weights ({state.fingerprint[:12]}…) than those "
+                f"in {self.dreamer.folder} ({self.dreamer.fingerprint[:12]}…); make the "
+                "environment with the checkpoint that the state was taken from"
+            )
+        if len(state) != len(self):
+            raise EnvironmentUsageError(
+                f"the state has {len(state)} slots, the environment {len(self)}; take some with "
+                "state.select(index), or copies with state.repeat(n)"
+            )
+        device = self.dreamer.model.device
+        everywhere = torch.ones(len(self), dtype=torch.bool, device=device)
+        # Merged, not assigned: copied, and cast to the precision of this environment.
+        self._state = self._state.merge(everywhere, state.memory.to(device))
+        self._features = state.features.to(device, copy=True)
+        self._doubt = state.uncertainty.to(device, copy=True)
+        self.frames = state.frames.copy()
+        self.memory = self._features.cpu().numpy()
+        self.spawn, self.source[:] = state.spawns.copy(), state.sources
+        self.uncertainty = self._doubt.cpu().numpy().astype(np.float64)
+        self.trust = self._judge.of(self._doubt).cpu().numpy().astype(np.float64)
+        self.elapsed, self.ended = state.elapsed.copy(), state.ended.copy()
+        self.generators = [_generator(saved) for saved in state.generators]
+
+    def _watch(self, frames: NDArray, actions: NDArray, slots: NDArray, which: NDArray) -> None:
+        """Take contexts (n, t, …) into an empty memory, and `which` of them into `slots`."""
+        model = self.dreamer.model
+        watched, outcome = model.observe(
+            model.initial_state(len(frames)),
+            torch.from_numpy(frames).to(model.device),
+            torch.from_numpy(actions).to(model.device),
+        )
+        assert outcome.features is not None
+        features = outcome.features[:, -1].float()
+        doubt, trust = self._judge(model, watched)
+        index, mask = np.zeros(len(self), np.int64), np.zeros(len(self), np.bool_)
+        index[slots], mask[slots] = which, True
+        spread, here = (torch.from_numpy(array).to(model.device) for array in (index, mask))
+        self._state = self._state.merge(here, watched.select(spread))
+        self._features = torch.where(here.unsqueeze(1), features[spread], self._features)
+        self._doubt = torch.where(here, doubt[spread], self._doubt)
+        self.frames[slots] = frames[which, -1]
+        if self._shows_memory:
+            self.memory[slots] = features.cpu().numpy()[which]
+        self.uncertainty[slots] = doubt.cpu().numpy()[which]
+        self.trust[slots] = trust.cpu().numpy()[which]
+
+    def _pay(self, outcome: Outcome, reward: str, chances: NDArray[np.float32]) -> Tensor:
+        """The reward of each slot, (N,); `chances` in [0, 1) decide sampled ones."""
+        if reward == "likeliest":
+            return outcome.reward
+        probabilities = outcome.reward_probabilities
+        values = probabilities.new_tensor(self.dreamer.model.config.rewards.values)
+        if reward == "expected":
+            return (probabilities * values).sum(-1)
+        chance = torch.from_numpy(chances).to(probabilities.device).unsqueeze(-1)
+        below = (probabilities.cumsum(-1) <= chance).sum(-1)
+        return values[below.clamp(max=len(values) - 1)]
+
+    def _generator(self, slot: int) -> np.random.Generator:
+        generator = self.generators[slot]
+        assert generator is not None
+        return generator
+
+
+def _generator(saved: dict) -> np.random.Generator:
+    """A generator that goes on where one of `DreamState.generators` was."""
+    generator = np.random.default_rng()
+    generator.bit_generator.state = saved
+    return generator
+
+
+def _to_host(frames: Tensor, *columns: Tensor) -> list[NDArray]:
+    """Frames (n, …) uint8 and float32 columns (n, k) as NumPy arrays, in a single transfer."""
+    parts = [column.contiguous().view(torch.uint8) for column in columns]
+    rows = torch.cat([*parts, frames.flatten(1)], 1).cpu().numpy()
+    taken, start = [], 0
+    for part in parts:
+        stop = start + part.shape[1]
+        taken.append(np.ascontiguousarray(rows[:, start:stop]).view(np.float32))
+        start = stop
+    return [np.ascontiguousarray(rows[:, start:]).reshape(frames.shape), *taken]

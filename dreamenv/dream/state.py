@@ -1,0 +1,150 @@
+"""`DreamState`: everything that the future of a batch of dreams depends on, as a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dreamenv.errors import CheckpointError, EnvironmentUsageError
+from dreamenv.files import atomic_write_bytes
+from dreamenv.world_model.state import State
+
+VERSION = 1
+ARRAYS = ("frames", "elapsed", "ended", "spawns")
+TENSORS = ("features", "uncertainty")
+
+
+@dataclass(frozen=True)
+class DreamState:
+    """N dreams at one moment. Nothing that happens in an environment later changes it.
+
+    Set in an environment of the same checkpoint, device, dtype and number of slots, it goes on
+    bit by bit as the one it was taken from, through ends of episodes too.
+    """
+
+    memory: State
+    """What the world model remembers."""
+    features: Tensor
+    """(N, feature_size) float32, as shown with `observation="memory"`."""
+    uncertainty: Tensor
+    """(N,) float32."""
+    frames: NDArray[np.uint8]
+    """(N, H, W, C): the present frames."""
+    elapsed: NDArray[np.int64]
+    """(N,): steps since the episode's beginning."""
+    ended: NDArray[np.bool_]
+    """(N,): the episode is over and its slot has not begun another."""
+    spawns: NDArray[np.int64]
+    """(N,): index of the spawn that the episode began from, −1 for a context of the caller's."""
+    sources: tuple[dict[str, Any] | None, ...]
+    """The real rollout that each spawn was cut from."""
+    generators: tuple[dict[str, Any], ...]
+    """State of the NumPy bit generator of each slot."""
+    fingerprint: str
+    """SHA-256 of the weights that dreamt."""
+
+    def __len__(self) -> int:
+        """Number of slots."""
+        return len(self.elapsed)
+
+    def select(self, index: int | slice | list[int] | NDArray) -> Self:
+        """The slots `index`, in that order; an index may repeat.
+
+        Raises:
+            IndexError: there is no such slot.
+        """
+        rows = np.atleast_1d(np.arange(len(self))[index])
+        picked = torch.from_numpy(rows).to(self.uncertainty.device)
+        return dataclasses.replace(
+            self,
+            memory=self.memory.select(picked),
+            **{name: getattr(self, name)[picked] for name in TENSORS},
+            **{name: getattr(self, name)[rows] for name in ARRAYS},
+            sources=tuple(self.sources[row] for row in rows),
+            generators=tuple(self.generators[row] for row in rows),
+        )
+
+    def repeat(self, n: int) -> Self:
+        """Every slot n times: the copies of slot i are slots i · n … i · n + n − 1.
+
+        Raises:
+            EnvironmentUsageError: n is less than 1.
+        """
+        if n < 1:
+            raise EnvironmentUsageError(f"a dream forks into 1 or more, not {n}")
+        return self.select(np.repeat(np.arange(len(self)), n))
+
+    def reseed(self, seed: int) -> Self:
+        """The same dreams with other futures: slot i draws from now on as seeded with seed + i."""
+        streams = [np.random.default_rng(seed + i) for i in range(len(self))]
+        states = tuple(dict(stream.bit_generator.state) for stream in streams)
+        return dataclasses.replace(self, generators=states)
+
+    def save(self, path: str | Path) -> None:
+        """Write one file: tensors and plain data (safetensors), nothing executable.
+
+        Raises:
+            OSError: the file cannot be written; an older one stays as it was.
+        """
+        tensors = {f"memory.{name}": tensor for name, tensor in self.memory.named_tensors()}
+        tensors |= {name: getattr(self, name) for name in TENSORS}
+        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
+        about = {
+            "version": VERSION,
+            "fingerprint": self.fingerprint,
+            "grows": self.memory.grows,
+            "generators": self.generators,
+            "sources": self.sources,
+        }
+        stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        atomic_write_bytes(path, save(stored, {"dream": json.dumps(about)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote; its tensors are on the CPU.
+
+        Raises:
+            CheckpointError: there is no such file, or it is damaged or something else.
+        """
+        if not Path(path).is_file():
+            raise CheckpointError(f"there is no saved dream at {path}")
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads(file.metadata()["dream"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            if about["version"] != VERSION:
+                raise ValueError(f"its version is {about['version']}, not {VERSION}")
+            return cls(
+                memory=_memory(tensors, about["grows"]),
+                **{name: tensors[name] for name in TENSORS},
+                **{name: tensors[name].numpy() for name in ARRAYS},
+                sources=tuple(about["sources"]),
+                generators=tuple(about["generators"]),
+                fingerprint=about["fingerprint"],
+            )
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is no saved dream, or damaged: {error!r}") from error
+
+
+def _memory(tensors: dict[str, Tensor], grows: bool) -> State:
+    """The memory whose parts are called `memory.layers.INDEX.NAME` and `memory.NAME`."""
+    parts = {
+        name.removeprefix("memory."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("memory.")
+    }
+    layers: dict[int, dict[str, Tensor]] = {}
+    for name in [name for name in parts if name.startswith("layers.")]:
+        _, layer, part = name.split(".")
+        layers.setdefault(int(layer), {})[part] = parts.pop(name)
+    return State([layers[i] for i in range(len(layers))], grows=grows, **parts)
