@@ -1,7 +1,7 @@
 """Real clips and the model's own continuation of them: similarity frame by frame.
 
 The model watches the first frames of a clip and imagines the rest under the recorded actions.
-Imagined frames are rounded to uint8 first, as a dream shows them. Beside it stand what needs no
+All frames are rounded to uint8 first, as a dream shows them. Beside it stand what needs no
 model, repeating the last watched frame and showing one mean frame, and the tokenizer's
 reconstruction of the real frames, which no dream drawn by that tokenizer can be expected to beat.
 """
@@ -19,8 +19,9 @@ from tqdm import tqdm
 from dreamenv.dream.spawns import without_first_action
 from dreamenv.evaluation.bootstrap import Interval, mean_interval
 from dreamenv.evaluation.rewards import EventReadings, concatenate, event_readings
+from dreamenv.evaluation.similarity import similarity
 from dreamenv.world_model.model import WorldModel
-from dreamenv.world_model.open_loop import imagine_under, psnr
+from dreamenv.world_model.open_loop import imagine_under
 from dreamenv.world_model.preprocessing import to_uint8, to_unit
 
 CONTEXT, HORIZON = 32, 16
@@ -56,6 +57,8 @@ class OpenLoopScores:
     """Name of what is shown → (n, horizon) dB."""
     ssim: dict[str, np.ndarray]
     """Name → (n, horizon), at most 1."""
+    lpips: dict[str, np.ndarray]
+    """Name → (n, horizon), 0 where equal; empty where LPIPS cannot be measured."""
     events: dict[str, EventReadings]
     """Name of a sampler → its readings, (n, horizon)."""
     episodes: np.ndarray
@@ -119,43 +122,43 @@ def score_open_loop(
         keep: how many dreamt clips to keep for a picture.
         progress: show a progress bar.
     """
-    similarity: dict[str, dict[str, list[np.ndarray]]] = {"psnr": {}, "ssim": {}}
+    metrics: dict[str, dict[str, list[np.ndarray]]] = {}
     events: dict[str, list[EventReadings]] = {name: [] for name in samplers}
     dreamt: list[np.ndarray] = []
     noise = {name: torch.Generator().manual_seed(seed) for name in samplers}
-    flat = torch.as_tensor(mean_frame, dtype=torch.float32, device=model.device) / 255
+    flat = mean_frame.round().astype(np.uint8)
     bar = tqdm(total=len(clips), desc="open loop", unit="clip", disable=not progress)
     for start in range(0, len(clips), BATCH):
         part = slice(start, start + BATCH)
         frames = torch.from_numpy(clips.frames[part]).to(model.device)
         actions = torch.from_numpy(clips.actions[part]).to(model.device)
-        real = to_unit(frames[:, context:])
+        real = clips.frames[part, context:]
         shown = {
-            REPEAT: to_unit(frames[:, context - 1 : context]).expand_as(real),
-            MEAN: flat.expand_as(real),
-            RECONSTRUCTION: reconstruct(model, frames[:, context:]),
+            REPEAT: clips.frames[part, context - 1 : context],
+            MEAN: flat,
+            RECONSTRUCTION: to_uint8(reconstruct(model, frames[:, context:])).cpu().numpy(),
         }
         for name, steps in samplers.items():
             dream = imagine_under(model, frames, actions, context, noise[name], steps)
-            as_shown = to_uint8(dream.frames.float())
-            shown[name] = to_unit(as_shown)
+            shown[name] = to_uint8(dream.frames.float()).cpu().numpy()
             rewards = clips.rewards[part, context:]
             events[name].append(event_readings(dream.outcome, rewards, model.config.rewards))
             if name == next(iter(samplers)):
-                dreamt.append(as_shown[: max(0, keep - start)].cpu().numpy())
+                dreamt.append(shown[name][: max(0, keep - start)])
         for name, images in shown.items():
-            similarity["psnr"].setdefault(name, []).append(psnr(real - images).cpu().numpy())
-            similarity["ssim"].setdefault(name, []).append(ssim(images, real).cpu().numpy())
+            for metric, values in similarity(images, real, model.device).items():
+                metrics.setdefault(metric, {}).setdefault(name, []).append(values)
         bar.update(len(frames))
     bar.close()
-    metrics = {
+    whole = {
         metric: {name: np.concatenate(parts) for name, parts in by_name.items()}
-        for metric, by_name in similarity.items()
+        for metric, by_name in metrics.items()
     }
     return OpenLoopScores(
         context,
-        metrics["psnr"],
-        metrics["ssim"],
+        whole["psnr"],
+        whole["ssim"],
+        whole.get("lpips", {}),
         {name: concatenate(parts, axis=0) for name, parts in events.items()},
         clips.episodes,
         np.concatenate(dreamt),
@@ -169,17 +172,3 @@ def reconstruct(model: WorldModel, frames: Tensor) -> Tensor:
         latents = model.tokenizer.encode(to_unit(frames))
         decoded = model.tokenizer.decode(latents.flatten(0, 1), model.config.grid)
     return to_unit(to_uint8(decoded.float())).view(frames.shape)
-
-
-def ssim(images: Tensor, real: Tensor) -> Tensor:
-    """Structural similarity (Wang et al., 2004) of frames (n, t, H, W, C) in [0, 1]; (n, t)."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    def planes(frames: Tensor) -> Tensor:
-        return frames.flatten(0, 1).permute(0, 3, 1, 2)
-
-    scores = structural_similarity_index_measure(
-        planes(images), planes(real), data_range=1.0, reduction="none"
-    )
-    assert isinstance(scores, Tensor)
-    return scores.view(real.shape[:2])

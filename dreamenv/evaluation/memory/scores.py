@@ -12,9 +12,9 @@ from dreamenv.errors import ConfigError
 from dreamenv.evaluation.bootstrap import mean_interval
 from dreamenv.evaluation.memory.contrast import contrast
 from dreamenv.evaluation.memory.imagination import imagine_on, through_tokenizer, watch
-from dreamenv.evaluation.memory.similarity import METRICS, Similarity, lpips_missing, similarity
 from dreamenv.evaluation.memory.task import MemoryTask
 from dreamenv.evaluation.open_loop import RECONSTRUCTION
+from dreamenv.evaluation.similarity import METRICS, Similarity, lpips_missing, similarity
 from dreamenv.world_model.model import WorldModel
 
 BATCH = 32

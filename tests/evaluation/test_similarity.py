@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamenv.evaluation.memory import similarity as module
-from dreamenv.evaluation.memory.similarity import lpips_missing, similarity
+from dreamenv.evaluation import similarity as module
+from dreamenv.evaluation.similarity import lpips_missing, similarity
 
 CPU = torch.device("cpu")
 

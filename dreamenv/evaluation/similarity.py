@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamenv.evaluation.open_loop import ssim
 from dreamenv.world_model.open_loop import psnr
 from dreamenv.world_model.preprocessing import to_unit
 
@@ -40,6 +39,20 @@ def similarity(shown: np.ndarray, real: np.ndarray, device: torch.device) -> Sim
         for name, values in found.items():
             parts.setdefault(name, []).append(values.flatten().cpu().numpy())
     return {name: np.concatenate(values).reshape(lead) for name, values in parts.items()}
+
+
+def ssim(images: Tensor, real: Tensor) -> Tensor:
+    """Structural similarity (Wang et al., 2004) of frames (n, t, H, W, C) in [0, 1]; (n, t)."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    def planes(frames: Tensor) -> Tensor:
+        return frames.flatten(0, 1).permute(0, 3, 1, 2)
+
+    scores = structural_similarity_index_measure(
+        planes(images), planes(real), data_range=1.0, reduction="none"
+    )
+    assert isinstance(scores, Tensor)
+    return scores.view(real.shape[:2])
 
 
 def lpips_missing() -> str | None:
