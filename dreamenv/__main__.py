@@ -12,6 +12,7 @@ COMMANDS = {
     ("collect",): ("dreamenv.rollouts.collect_command", "record rollouts of an environment"),
     ("rollouts", "inspect"): ("dreamenv.rollouts.inspect_command", "describe a rollout store"),
     ("gap",): ("dreamenv.evaluation.gap_command", "measure the sim-to-real gap of an agent"),
+    ("trust",): ("dreamenv.evaluation.trust_command", "calibrate the trust in a model's dreams"),
     ("compare",): ("dreamenv.comparison.compare_command", "compare world models' memories"),
 }
 

@@ -7,9 +7,10 @@ draws the posterior mean ẑ = E[z | past, action]. By the law of total variance
 
 so what the committed latents lack to unit mean square, the *shortfall*, estimates their squared
 error. It costs no pass through the network and needs no second draw. It sees what the model knows
-not to know: where a dream has gone wrong and is sure of it, the shortfall is small all the same.
-Therefore trust is read off real errors: monotone regression of the error of open-loop dreams on
-held-out episodes on their shortfall, once per checkpoint (`python scripts/calibrate_trust.py`).
+not to know; a dream that has lost its way may be sure of the next frame nevertheless. Therefore
+*uncertainty* is the largest shortfall of the episode so far, and *trust* is read off real errors:
+monotone regression of the error of open-loop dreams of held-out episodes on their uncertainty,
+once per checkpoint (`python -m dreamenv trust`).
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ TRUST = "trust.json"
 VERSION = 1
 
 
+def raw_latents(model: WorldModel, latents: Tensor) -> Tensor:
+    """Standardised latents (slots, tokens, channels) as the tokenizer makes them, float32."""
+    return latents.float() * model.tokenizer.latent_std + model.tokenizer.latent_mean
+
+
 def shortfall(model: WorldModel, state: State) -> Tensor:
     """What each slot's last frame lacks to unit mean square, (slots,) float32, from 0 to 1.
 
     0 after a real frame; NaN where the latents hold NaN.
     """
-    tokenizer = model.tokenizer
-    raw = state.latents.float() * tokenizer.latent_std + tokenizer.latent_mean
-    return (1 - raw.square().mean((-2, -1))).clamp(min=0)
+    return (1 - raw_latents(model, state.latents).square().mean((-2, -1))).clamp(min=0)
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,24 @@ class Trust:
             raise CheckpointError(self.missing or "this trust was not calibrated")
 
     @torch.no_grad()
-    def __call__(self, model: WorldModel, state: State) -> tuple[Tensor, Tensor]:
-        """The uncertainty of every slot's last frame, and the trust in it.
+    def __call__(
+        self, model: WorldModel, state: State, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The uncertainty of every slot's episode so far, and the trust in its last frame.
+
+        Args:
+            model: the world model.
+            state: its memory after the last frame.
+            before: (slots,) the uncertainty one frame earlier; None where the last frame is real.
 
         Returns:
-            Both (slots,) float32. Uncertainty: `shortfall`. Trust, 1 for a real frame and 0 for
-            one no better than the mean frame; NaN without calibration, 0 for latents with NaN.
+            Both (slots,) float32. Uncertainty: the larger of `before` and the frame's
+            `shortfall`. Trust: 1 at a real frame, 0 where the dream is no better than the mean
+            frame; NaN without calibration, 0 from when the latents hold NaN.
         """
         uncertainty = shortfall(model, state)
+        if before is not None:
+            uncertainty = torch.maximum(uncertainty, before.to(uncertainty))
         return uncertainty, self.of(uncertainty)
 
     def of(self, uncertainty: Tensor) -> Tensor:
@@ -124,7 +138,9 @@ class Trust:
             CheckpointError: `trust.json` is damaged.
         """
         path = Path(folder) / TRUST
-        how = f"; write one with: python scripts/calibrate_trust.py {folder} --rollouts STORE"
+        how = (
+            f"; write one with: python -m dreamenv trust --checkpoint {folder} --rollouts HELD_OUT"
+        )
         if not path.is_file():
             return cls(missing=f"{folder} has no {TRUST}, so nothing tells what to trust{how}")
         try:
