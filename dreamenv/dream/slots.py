@@ -116,6 +116,7 @@ class Slots:
             torch.from_numpy(actions).to(model.device),
             torch.from_numpy(noise).to(model.device),
             steps,
+            reuse=True,
         )
         assert outcome.features is not None
         self._features = outcome.features.float()

@@ -57,7 +57,7 @@ class CountingModel:
         return state, _outcome(state, actions[:, -1])[:, None]
 
     def imagine(
-        self, state: State, action: Tensor, noise: Tensor, steps: int | None
+        self, state: State, action: Tensor, noise: Tensor, steps: int | None, reuse: bool = False
     ) -> tuple[Tensor, Outcome, State]:
         latents = state.latents + torch.tensor([1.0, 0.0])
         state = State([], latents, state.level, state.frames + 1)
