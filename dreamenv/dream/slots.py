@@ -11,13 +11,14 @@ from dreamenv.dream.beginnings import Beginning
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.trust import Trust
+from dreamenv.dream.watched import Watched, WatchedSpawns, watch
 from dreamenv.dream.weights import Dreamer
 from dreamenv.errors import EnvironmentUsageError
 from dreamenv.world_model.heads import Outcome
 from dreamenv.world_model.preprocessing import to_uint8
 
 RESET_BATCH = 64
-"""Contexts that are watched at once; bounds the memory of resetting many slots."""
+"""Contexts of the caller's that are watched at once; bounds the memory of resetting many slots."""
 
 
 class Slots:
@@ -42,6 +43,7 @@ class Slots:
         self, count: int, dreamer: Dreamer, spawns: Spawns, trust: Trust, shows_memory: bool
     ) -> None:
         self.dreamer, self.spawns = dreamer, spawns
+        self._watched = WatchedSpawns(dreamer.model, spawns)
         self._judge, self._shows_memory = trust, shows_memory
         model = dreamer.model
         self.generators: list[np.random.Generator | None] = [None] * count
@@ -81,12 +83,15 @@ class Slots:
             self.spawn[slots] = chosen
             for i, spawn in zip(slots, chosen, strict=True):
                 self.source[i] = contexts.sources[spawn]
-        watched, which = np.unique(chosen, return_inverse=True)
-        for start in range(0, len(watched), RESET_BATCH):
-            part = watched[start : start + RESET_BATCH]
-            here = (which >= start) & (which < start + RESET_BATCH)
-            frames, actions = contexts.frames[part], contexts.actions[part]
-            self._watch(frames, actions, slots[here], which[here] - start)
+        self.frames[slots] = contexts.frames[chosen, -1]
+        if contexts is self.spawns:
+            for slot, drawn in zip(slots.tolist(), chosen.tolist(), strict=True):
+                self._remember([slot], self._watched[drawn])
+        else:
+            for start in range(0, len(slots), RESET_BATCH):
+                part = slice(start, start + RESET_BATCH)
+                watched = watch(self.dreamer.model, contexts, chosen[part].tolist())
+                self._remember(slots[part].tolist(), watched)
         self.elapsed[slots], self.ended[slots] = 0, False
 
     def imagine(
@@ -179,28 +184,15 @@ class Slots:
         self.elapsed, self.ended = state.elapsed.copy(), state.ended.copy()
         self.generators = [_generator(saved) for saved in state.generators]
 
-    def _watch(self, frames: NDArray, actions: NDArray, slots: NDArray, which: NDArray) -> None:
-        """Take contexts (n, t, …) into an empty memory, and `which` of them into `slots`."""
-        model = self.dreamer.model
-        watched, outcome = model.observe(
-            model.initial_state(len(frames)),
-            torch.from_numpy(frames).to(model.device),
-            torch.from_numpy(actions).to(model.device),
-        )
-        assert outcome.features is not None
-        features = outcome.features[:, -1].float()
-        doubt, trust = self._judge(model, watched)
-        index, mask = np.zeros(len(self), np.int64), np.zeros(len(self), np.bool_)
-        index[slots], mask[slots] = which, True
-        spread, here = (torch.from_numpy(array).to(model.device) for array in (index, mask))
-        self._state = self._state.merge(here, watched.select(spread))
-        self._features = torch.where(here.unsqueeze(1), features[spread], self._features)
-        self._doubt = torch.where(here, doubt[spread], self._doubt)
-        self.frames[slots] = frames[which, -1]
+    def _remember(self, slots: list[int], watched: Watched) -> None:
+        """Replace what is remembered in `slots`."""
+        self._state = self._state.put(slots, watched.memory)
+        self._features[slots] = watched.features
         if self._shows_memory:
-            self.memory[slots] = features.cpu().numpy()[which]
-        self.uncertainty[slots] = doubt.cpu().numpy()[which]
-        self.trust[slots] = trust.cpu().numpy()[which]
+            self.memory[slots] = watched.features.cpu().numpy()
+        doubt, trust = self._judge(self.dreamer.model, watched.memory)
+        self._doubt[slots] = doubt
+        self.uncertainty[slots], self.trust[slots] = doubt.cpu().numpy(), trust.cpu().numpy()
 
     def _pay(self, outcome: Outcome, reward: str, chances: NDArray[np.float32]) -> Tensor:
         """The reward of each slot, (N,); `chances` in [0, 1) decide sampled ones."""

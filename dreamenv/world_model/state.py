@@ -15,7 +15,7 @@ from dreamenv.errors import CheckpointError
 
 LayerState = dict[str, Tensor]
 """Memory of one layer by name; the slot is every tensor's first dimension. Of a scan: `ssm`,
-(slots, blocks, heads, head dim, state dim), float32 or wider, and `conv`, the last inputs of its
+(slots, blocks, state dim, heads, head dim), float32 or wider, and `conv`, the last inputs of its
 convolution, (slots, blocks, kernel − 1, channels). Of attention: `keys`, unrotated, and `values`
 of the frames before, oldest first, (slots, frames, tokens, heads, head dim)."""
 
@@ -38,7 +38,7 @@ class State:
     """Whether a frame adds to the size: so the cache of full causal attention does."""
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> State:
-        layers = [{name: change(x) for name, x in layer.items()} for layer in self.layers]
+        layers = [{name: change(layer[name]) for name in sorted(layer)} for layer in self.layers]
         return State(
             layers, change(self.latents), change(self.level), change(self.frames), self.grows
         )
@@ -46,8 +46,8 @@ class State:
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of every part, in a fixed order."""
         for i, layer in enumerate(self.layers):
-            for name, tensor in layer.items():
-                yield f"layers.{i}.{name}", tensor
+            for name in sorted(layer):
+                yield f"layers.{i}.{name}", layer[name]
         yield "latents", self.latents
         yield "level", self.level
         yield "frames", self.frames
@@ -79,6 +79,24 @@ class State:
             return torch.where(where, replacement, tensor)
 
         return self._map(choose)
+
+    def put(self, slots: list[int], other: State) -> State:
+        """This state with `slots` replaced by those of `other`, in the same order.
+
+        Where sizes are fixed it is overwritten in place, at the cost of the replaced slots only.
+        """
+        index = torch.tensor(slots, device=self.frames.device)
+        if self.grows:
+            spread = torch.zeros(self.slots, dtype=torch.int64, device=index.device)
+            spread[index] = torch.arange(len(slots), device=index.device)
+            mask = torch.zeros(self.slots, dtype=torch.bool, device=index.device)
+            mask[index] = True
+            return self.merge(mask, other.select(spread))
+        for (_, tensor), (_, replacement) in zip(
+            self.named_tensors(), other.named_tensors(), strict=True
+        ):
+            tensor[index] = replacement.to(tensor.dtype)
+        return self
 
     def clone(self) -> State:
         """A copy that shares no memory."""

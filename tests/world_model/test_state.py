@@ -41,6 +41,24 @@ def test_merge_and_select_agree_slot_by_slot(data: st.DataObject, slots: int) ->
     assert_equal(one.select(torch.tensor(index)), forked)
 
 
+@pytest.mark.parametrize("attention", ["window", "full"])
+def test_slots_are_replaced_in_place_or_merged(attention: str) -> None:
+    model = tiny_model(tiny_config({"attention": attention}))
+
+    def after(frames: int, slots: int, seed: int) -> State:
+        seen = random_frames(model.config, slots, frames, seed)
+        actions = random_actions(slots, frames, seed)
+        return model.observe(model.initial_state(slots), seen, actions)[0]
+
+    one, other = after(5, 4, seed=0), after(5, 2, seed=1)
+    wanted = one.select([0]), other.select([1]), one.select([2]), other.select([0])
+    replaced = one.put([3, 1], other)
+    for i, state in enumerate(wanted):
+        assert_equal(replaced.select([i]), state)
+    in_place = replaced.layers[0]["ssm"].data_ptr() == one.layers[0]["ssm"].data_ptr()
+    assert in_place == (attention == "window")
+
+
 def test_a_reset_slot_equals_a_fresh_one() -> None:
     """Merging the initial memory into one slot leaves no trace of what it had seen."""
     used, fresh = remembered(3, 5), MODEL.initial_state(3)

@@ -1,0 +1,65 @@
+"""What the world model remembers of each spawn, watched once and kept.
+
+Watching a spawn of 32 frames costs more than dreaming a short episode from it, and is the same
+work each time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dreamenv.dream.spawns import Spawns
+from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.state import State
+
+ROOM = 2**30
+"""Bytes of memories that are kept; beyond them the one that was not asked for longest goes."""
+
+
+class Watched(NamedTuple):
+    """A context taken into an empty memory; one slot for each context."""
+
+    memory: State
+    features: Tensor
+    """Of the last frame, (contexts, feature_size) float32."""
+
+
+def watch(model: WorldModel, contexts: Spawns, index: list[int]) -> Watched:
+    """Watch some contexts from their first frame to their last, in one batch."""
+    frames, actions = (
+        torch.from_numpy(part[index]).to(model.device)
+        for part in (contexts.frames, contexts.actions)
+    )
+    memory, outcome = model.observe(model.initial_state(len(index)), frames, actions)
+    assert outcome.features is not None
+    return Watched(memory, outcome.features[:, -1].float())
+
+
+class WatchedSpawns:
+    """The memories of one model's spawns.
+
+    Every spawn is watched by itself, so that its memory does not depend, not even by rounding, on
+    the spawns that other slots began from.
+
+    Args:
+        model: the world model. spawns: where its dreams begin.
+        room: bytes that may be kept; the last memory is kept whatever its size.
+    """
+
+    def __init__(self, model: WorldModel, spawns: Spawns, room: int = ROOM) -> None:
+        self._model, self._spawns, self._room = model, spawns, room
+        self._kept: OrderedDict[int, Watched] = OrderedDict()
+
+    def __getitem__(self, spawn: int) -> Watched:
+        """The memory of a spawn, which the caller must not write into."""
+        if spawn not in self._kept:
+            self._kept[spawn] = watch(self._model, self._spawns, [spawn])
+            size = self._kept[spawn].memory.nbytes  # every spawn has as many frames
+            while len(self._kept) > max(1, self._room // size):
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(spawn)
+        return self._kept[spawn]
