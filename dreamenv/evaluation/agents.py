@@ -1,4 +1,4 @@
-"""Agents to score: saved Stable-Baselines3 ones and two that know nothing.
+"""Agents to score: saved Stable-Baselines3 ones and scripted ones that learnt nothing.
 
 An agent acts in N episodes at once. It keeps its memory of each by itself and drops it where an
 episode starts, so the same object plays in a dream and in a simulator.
@@ -10,7 +10,6 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,13 +22,20 @@ from dreamenv.errors import (
     EnvironmentUsageError,
     MissingDependencyError,
 )
+from dreamenv.evaluation.scripted_agents import (
+    Observation,
+    RandomAgent,
+    SeekAgent,
+    WallAgent,
+)
 from dreamenv.quiet import silence_gym_notice
 
 if TYPE_CHECKING:
     from sb3_contrib import RecurrentPPO
     from stable_baselines3 import PPO
 
-STICKINESS = 0.9
+STICKINESS, FORWARD_SHARE = 0.9, 0.6
+SCRIPTED = ("random", "sticky", "forward", "wall", "seek")
 
 
 class Agent(Protocol):
@@ -37,11 +43,12 @@ class Agent(Protocol):
 
     name: str
 
-    def act(self, observation: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
+    def act(self, observation: Observation, episode_start: np.ndarray) -> np.ndarray:
         """Choose the next action of each episode.
 
         Args:
-            observation: (N, H, W, C) uint8.
+            observation: (N, H, W, C) uint8, or a dictionary of arrays: `frame` and, for agents
+                trained with it, `memory`.
             episode_start: (N,) bool, True where the observation is the first of its episode.
 
         Returns:
@@ -69,10 +76,13 @@ def load_agent(
     """Make the agent that `spec` names.
 
     Args:
-        spec: "random" (uniform), "sticky" or "sticky:0.8" (repeats its last action with that
-            probability), or the path of a zip saved by PPO or RecurrentPPO, or of a folder that
-            holds one as `agent.zip`. Stable-Baselines3 zips contain pickled Python objects: load
-            only those you trust.
+        spec: "random" (uniform); "sticky" or "sticky:0.8" (repeats its last action with that
+            probability); "forward" or "forward:0.6" (that share of action 1, forward in Memory
+            Maze, else another at random); "wall" (forward to a wall, then turns) or "seek" (the
+            same, but steers to the target of the border's colour), both for Memory Maze; or the
+            path of a zip saved by PPO or RecurrentPPO, or of a folder that holds one as
+            `agent.zip`. Stable-Baselines3 zips contain pickled Python objects: load only those
+            you trust.
         action_space: of the environment to act in.
         seed: of the agent's own randomness; the global generators are left alone.
         observation_space: if given, it is compared with the agent's at once; otherwise the first
@@ -81,15 +91,13 @@ def load_agent(
 
     Raises:
         CheckpointError: no such file, not an agent, or one of another action or observation space.
-        ConfigError: a stickiness that is not a probability.
+        ConfigError: a share that is not a probability, or a scripted agent that does not know
+            these actions.
         MissingDependencyError: Stable-Baselines3 or sb3-contrib is not installed.
     """
     name, _, argument = str(spec).partition(":")
-    if name == "random" and not argument:
-        return _ScriptedAgent("random", action_space, seed, stickiness=0.0)
-    if name == "sticky":
-        stickiness = _probability(argument) if argument else STICKINESS
-        return _ScriptedAgent(str(spec), action_space, seed, stickiness)
+    if name in SCRIPTED:
+        return _scripted(str(spec), name, argument, action_space, seed)
     path = _find_zip(Path(spec))
     model = _load_model(path)
     if model.action_space != action_space:
@@ -99,34 +107,22 @@ def load_agent(
         )
     agent = _SavedAgent(model, path, seed, deterministic)
     if observation_space is not None:
-        agent.check_shape(observation_space.shape)
+        agent.check(observation_space)
     return agent
 
 
-class _ScriptedAgent:
-    """Draws actions uniformly and repeats each with a given probability."""
-
-    def __init__(self, name: str, action_space: spaces.Space, seed: int, stickiness: float) -> None:
-        self.name = name
-        self._action_space = deepcopy(action_space)
-        self._seed = seed
-        self._stickiness = stickiness
-        self.reset()
-
-    def reset(self, seed: int | None = None) -> None:
-        self._seed = self._seed if seed is None else seed
-        self._action_space.seed(self._seed)
-        self._generator = np.random.default_rng([self._seed, 1])
-        self._previous: np.ndarray | None = None
-
-    def act(self, observation: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
-        actions = np.stack([self._action_space.sample() for _ in range(len(episode_start))])
-        repeats = self._generator.random(len(actions)) < self._stickiness
-        if self._previous is not None and len(self._previous) == len(actions):
-            repeats &= ~np.asarray(episode_start, dtype=bool)
-            actions[repeats] = self._previous[repeats]
-        self._previous = actions.copy()
-        return actions
+def _scripted(spec: str, name: str, argument: str, action_space: spaces.Space, seed: int) -> Agent:
+    if name == "sticky":
+        stickiness = _probability(name, argument, STICKINESS)
+        return RandomAgent(spec, action_space, seed, stickiness)
+    if name == "forward":
+        share = _probability(name, argument, FORWARD_SHARE)
+        return RandomAgent(spec, action_space, seed, forward=share)
+    if argument:
+        raise ConfigError(f"{name} takes no number, so write just {name!r} and not {spec!r}")
+    if name == "random":
+        return RandomAgent(spec, action_space, seed)
+    return (WallAgent if name == "wall" else SeekAgent)(spec, action_space, seed)
 
 
 class _SavedAgent:
@@ -150,12 +146,13 @@ class _SavedAgent:
         self._num_episodes = 0
         self._random_state = torch.Generator().manual_seed(self._seed).get_state()
 
-    def act(self, observation: np.ndarray, episode_start: np.ndarray) -> np.ndarray:
-        self.check_shape(observation.shape[1:])
-        if self._memory is not None and len(observation) != self._num_episodes:
+    def act(self, observation: Observation, episode_start: np.ndarray) -> np.ndarray:
+        self.check(observation)
+        count = len(episode_start)
+        if self._memory is not None and count != self._num_episodes:
             raise EnvironmentUsageError(
                 f"the agent remembers {self._num_episodes} episodes but was given "
-                f"{len(observation)} observations; call reset() before changing the number"
+                f"{count} observations; call reset() before changing the number"
             )
         with self._own_randomness():
             actions, self._memory = self._model.predict(
@@ -164,20 +161,36 @@ class _SavedAgent:
                 episode_start=np.asarray(episode_start, dtype=bool),
                 deterministic=self._deterministic,
             )
-        self._num_episodes = len(observation)
+        self._num_episodes = count
         return actions
 
-    def check_shape(self, shape: tuple[int, ...] | None) -> None:
-        """Raise CheckpointError unless the agent was trained on observations of this shape."""
-        trained_on = self._model.observation_space.shape
-        # Stable-Baselines3 stores images channel-first and transposes what it is given.
-        if trained_on is None or shape is None or shape == trained_on:
+    def check(self, given: spaces.Space | Observation) -> None:
+        """Raise CheckpointError unless the agent was trained on observations of these shapes.
+
+        Args:
+            given: the space of one episode's observations, or a batch of them.
+        """
+        trained_on, shapes = _shapes(self._model.observation_space), _shapes(given)
+        if shapes.keys() == trained_on.keys() and all(
+            # Stable-Baselines3 stores images channel-first and transposes what it is given.
+            shape in (trained_on[name], _channel_last(trained_on[name]))
+            for name, shape in shapes.items()
+        ):
             return
-        if len(trained_on) == 3 and shape == (*trained_on[1:], trained_on[0]):
-            return
+        if "memory" in trained_on and "memory" not in shapes:
+            way_out = (
+                "make the dream with observation='memory', and put dreamenv.dream.memory."
+                "WithMemory around a real environment"
+            )
+        elif "memory" in shapes and "memory" not in trained_on:
+            way_out = "leave out observation='memory' and WithMemory"
+        elif shapes.get("memory") != trained_on.get("memory"):
+            way_out = "take the memory of the world model that it was trained with"
+        else:
+            way_out = "choose an agent trained in an environment with this observation"
         raise CheckpointError(
-            f"the agent {self._path} was trained on observations of shape {trained_on}, but is "
-            f"given {shape}; choose an agent trained in an environment with this observation"
+            f"the agent {self._path} was trained on observations of {_describe(trained_on)}, but "
+            f"is given {_describe(shapes)}; {way_out}"
         )
 
     @contextmanager
@@ -191,13 +204,32 @@ class _SavedAgent:
             self._random_state = torch.get_rng_state()
 
 
-def _probability(text: str) -> float:
+def _shapes(given: spaces.Space | Observation) -> dict[str, tuple[int, ...]]:
+    """Shape of each part of one observation; the part of a plain array has no name."""
+    if isinstance(given, spaces.Dict):
+        return {name: space.shape or () for name, space in given.items()}
+    if isinstance(given, spaces.Space):
+        return {"": given.shape or ()}
+    parts = given if isinstance(given, dict) else {"": given}
+    return {name: np.shape(values)[1:] for name, values in parts.items()}
+
+
+def _describe(shapes: dict[str, tuple[int, ...]]) -> str:
+    named = [f"{name} {shape}".strip() for name, shape in shapes.items()]
+    return f"shape {named[0]}" if "" in shapes else f"the shapes {', '.join(named)}"
+
+
+def _channel_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+def _probability(name: str, text: str, default: float) -> float:
     try:
-        value = float(text)
+        value = float(text or default)
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"sticky:{text} is not a probability; write for example sticky:0.9")
+        raise ConfigError(f"{name}:{text} is not a probability; write for example {name}:0.9")
     return value
 
 
@@ -208,7 +240,7 @@ def _find_zip(path: Path) -> Path:
             return candidate
     raise CheckpointError(
         f"no agent at {path}; give the zip that train_agent.py or Stable-Baselines3 saved, "
-        'the folder of a run, or "random" or "sticky"'
+        f"the folder of a run, or one of {', '.join(SCRIPTED)}"
     )
 
 

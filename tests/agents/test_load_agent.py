@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -150,10 +151,70 @@ def test_sticky_agent_forgets_at_the_start_of_an_episode() -> None:
     assert (first[:100] == second[:100]).mean() == pytest.approx(1 / 3, abs=0.15)
 
 
-@pytest.mark.parametrize("spec", ["sticky:2", "sticky:often", "sticky:nan"])
-def test_stickiness_is_a_probability(spec: str) -> None:
+@pytest.mark.parametrize("spec", ["sticky:2", "sticky:often", "sticky:nan", "forward:-1"])
+def test_shares_are_probabilities(spec: str) -> None:
     with pytest.raises(ConfigError, match=f"{spec} is not a probability"):
         load_agent(spec, ACTIONS, seed=0)
+
+
+def test_forward_agent_takes_action_1_as_often_as_it_says() -> None:
+    agent = load_agent("forward:0.7", spaces.Discrete(6), seed=0)
+    actions = [agent.act(np.zeros((8, 1)), np.zeros(8, bool)) for _ in range(500)]
+    shares = np.bincount(np.ravel(actions), minlength=6) / 4000
+    assert shares == pytest.approx([0.06, 0.7, 0.06, 0.06, 0.06, 0.06], abs=0.03)
+    agent.reset()
+    assert np.array_equal(agent.act(np.zeros((8, 1)), np.zeros(8, bool)), actions[0])
+
+
+def test_wall_agent_goes_on_until_the_picture_stands_still() -> None:
+    agent = load_agent("wall", spaces.Discrete(6), seed=0)
+    moving = frames(8, 2)
+    ahead = [agent.act(f, np.arange(2) == t) for t, f in enumerate(moving)]
+    assert np.array_equal(ahead, np.ones((8, 2)))
+    halfway = np.stack([moving[-1][0], frames(9, 2)[-1][1]])  # the first picture stands still
+    turned = agent.act({"frame": halfway, "memory": np.zeros((2, 4))}, np.zeros(2, bool))
+    assert turned[0] in (2, 3) and turned[1] == 1
+    sides = [agent.act(f, np.zeros(2, bool)) for f in frames(20, 2)]
+    assert len({int(side[0]) for side in sides[:2]} | {int(turned[0])}) == 1
+    assert sides[-1][0] == 1  # the turn has an end
+    assert agent.act(moving[0], np.ones(2, bool)).tolist() == [1, 1]
+
+
+def maze_frame(ball: int | None, wall: bool = False) -> np.ndarray:
+    """A grey 64×64 view asking for red, with a red ball around column `ball` of the floor."""
+    frame = np.full((64, 64, 3), 60, np.uint8)
+    frame[:2], frame[-2:], frame[:, :2], frame[:, -2:] = [(140, 30, 25)] * 4
+    if ball is not None:
+        frame[40:46, ball - 3 : ball + 3] = 170, 36, 30
+    if wall:
+        frame[10:46, 40:60] = 170, 36, 30
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "action"),
+    [
+        (maze_frame(None), 1),
+        (maze_frame(32), 1),
+        (maze_frame(20), 4),
+        (maze_frame(44), 5),
+        (maze_frame(8), 2),
+        (maze_frame(56), 3),
+        (maze_frame(None, wall=True), 1),
+        (maze_frame(20, wall=True), 4),
+    ],
+)
+def test_seek_agent_steers_to_what_the_border_asks_for(frame: np.ndarray, action: int) -> None:
+    agent = load_agent("seek", spaces.Discrete(6), seed=0)
+    assert agent.act(frame[None], np.ones(1, bool)) == [action]
+
+
+@pytest.mark.parametrize("spec", ["wall", "seek"])
+def test_maze_agents_refuse_other_actions(spec: str) -> None:
+    with pytest.raises(ConfigError, match=f"{spec} takes Memory Maze's six actions, not Discrete"):
+        load_agent(spec, ACTIONS, seed=0)
+    with pytest.raises(ConfigError, match=f"{spec} takes no number"):
+        load_agent(f"{spec}:3", spaces.Discrete(6), seed=0)
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -199,11 +260,61 @@ def test_another_action_space(trained: dict[str, Path]) -> None:
 
 def test_another_observation_shape(trained: dict[str, Path]) -> None:
     larger = spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    with pytest.raises(CheckpointError, match=r"shape \(3, 36, 36\).*given \(64, 64, 3\)"):
+    with pytest.raises(CheckpointError, match=r"shape \(3, 36, 36\).*given shape \(64, 64, 3\)"):
         load_agent(trained["ppo"], ACTIONS, seed=0, observation_space=larger)
     agent = load_agent(trained["ppo"], ACTIONS, seed=0)
-    with pytest.raises(DreamEnvError, match=r"given \(64, 64, 3\)"):
+    with pytest.raises(DreamEnvError, match=r"given shape \(64, 64, 3\)"):
         agent.act(np.zeros((2, 64, 64, 3), np.uint8), np.ones(2, bool))
+
+
+@pytest.fixture(scope="module")
+def memory_agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained agent of frames and four features."""
+    path = tmp_path_factory.mktemp("memory") / "agent.zip"
+    space = spaces.Dict(frame=spaces.Box(0, 255, (36, 36, 3), np.uint8), memory=features(4))
+    PPO("MultiInputPolicy", SpaceEnv(space), n_steps=2, batch_size=2, device="cpu").save(path)
+    return path
+
+
+def features(size: int) -> spaces.Box:
+    return spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+
+class SpaceEnv(gymnasium.Env):
+    """Has spaces."""
+
+    action_space = ACTIONS
+
+    def __init__(self, space: spaces.Space) -> None:
+        self.observation_space = space
+
+
+def test_an_agent_with_memory_acts_on_dictionaries(memory_agent: Path) -> None:
+    agent = load_agent(memory_agent, ACTIONS, seed=0)
+    memory = np.zeros((4, 4), np.float32)
+    first = agent.act({"frame": frames(1)[0], "memory": memory}, np.ones(4, bool))
+    assert first.shape == (4,) and first.dtype == np.int64
+    model = PPO.load(memory_agent, device="cpu")
+    torch.manual_seed(0)
+    expected, _ = model.predict({"frame": frames(1)[0], "memory": memory})
+    assert np.array_equal(first, expected)
+
+
+def test_another_observation_mode(memory_agent: Path, trained: dict[str, Path]) -> None:
+    frame = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    start = np.ones(4, bool)
+    with pytest.raises(CheckpointError, match="memory.*given shape.*observation='memory'.*WithMem"):
+        load_agent(memory_agent, ACTIONS, seed=0, observation_space=frame)
+    with pytest.raises(CheckpointError, match="observation='memory'"):
+        load_agent(memory_agent, ACTIONS, seed=0).act(frames(1)[0], start)
+    both = {"frame": frames(1)[0], "memory": np.zeros((4, 5), np.float32)}
+    with pytest.raises(CheckpointError, match="the shapes frame .*memory .*leave out observation"):
+        load_agent(trained["ppo"], ACTIONS, seed=0).act(both, start)
+    with pytest.raises(CheckpointError, match=r"memory \(5,\); take the memory of the world model"):
+        load_agent(memory_agent, ACTIONS, seed=0).act(both, start)
+    larger = spaces.Dict(frame=spaces.Box(0, 255, (64, 64, 3), np.uint8), memory=features(4))
+    with pytest.raises(CheckpointError, match="choose an agent trained in"):
+        load_agent(memory_agent, ACTIONS, seed=0, observation_space=larger)
 
 
 def test_missing_extra(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
