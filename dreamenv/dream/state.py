@@ -103,6 +103,7 @@ class DreamState:
             "version": VERSION,
             "fingerprint": self.fingerprint,
             "grows": self.memory.grows,
+            "memory": [name for name, _ in self.memory.named_tensors()],
             "generators": self.generators,
             "sources": self.sources,
         }
@@ -125,26 +126,28 @@ class DreamState:
             if about["version"] != VERSION:
                 raise ValueError(f"its version is {about['version']}, not {VERSION}")
             return cls(
-                memory=_memory(tensors, about["grows"]),
+                memory=_memory(tensors, about["memory"], about["grows"]),
                 **{name: tensors[name] for name in TENSORS},
                 **{name: tensors[name].numpy() for name in ARRAYS},
                 sources=tuple(about["sources"]),
                 generators=tuple(about["generators"]),
                 fingerprint=about["fingerprint"],
             )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is no saved dream, or damaged: {error!r}") from error
 
 
-def _memory(tensors: dict[str, Tensor], grows: bool) -> State:
-    """The memory whose parts are called `memory.layers.INDEX.NAME` and `memory.NAME`."""
-    parts = {
-        name.removeprefix("memory."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("memory.")
-    }
+def _memory(tensors: dict[str, Tensor], names: list[str], grows: bool) -> State:
+    """The memory whose parts are called `memory.layers.INDEX.NAME` and `memory.NAME`.
+
+    `names` tells their order, which a file does not keep and `State.merge` relies on.
+    """
     layers: dict[int, dict[str, Tensor]] = {}
-    for name in [name for name in parts if name.startswith("layers.")]:
-        _, layer, part = name.split(".")
-        layers.setdefault(int(layer), {})[part] = parts.pop(name)
+    parts = {}
+    for name in names:
+        kind, *place = name.split(".")
+        if kind == "layers":
+            layers.setdefault(int(place[0]), {})[place[1]] = tensors[f"memory.{name}"]
+        else:
+            parts[name] = tensors[f"memory.{name}"]
     return State([layers[i] for i in range(len(layers))], grows=grows, **parts)
