@@ -5,7 +5,8 @@
 
 Weights are stored in bfloat16, the precision in which the dream multiplies them. The card is
 written from the run's own records and from the stored results of `benchmarks/open_loop.py`,
-which therefore runs after a first bundling, and then this script again.
+which therefore runs after a first bundling, and then this script again. How far its dreams are to
+be trusted is calibrated on the same rollouts unless a calibration for these weights is there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 import torch
 
 from dreamenv.dream.spawns import SPAWNS, save_spawns
+from dreamenv.dream.trust import TRUST, Trust
+from dreamenv.evaluation.trust import calibrate_checkpoint
 from dreamenv.files import atomic_write_json
 from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model
 from dreamenv.world_model.config import SamplerConfig
@@ -36,6 +39,7 @@ def card(
     results: Path,
     steps: int,
     spawns: int,
+    near_rewards: float,
 ) -> Iterator[str]:
     """The lines of `card.md`."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
@@ -75,10 +79,11 @@ def card(
         + " (two shared CPU cores). Seeds: 0 throughout; held-out mazes are of other seeds.\n"
     )
     yield "## Use\n"
+    near = f"{near_rewards:.0%} of them end shortly before a reward. " if near_rewards else ""
     yield (
         f"{steps} denoising pass{'es' * (steps > 1)} per frame. Episodes begin from {spawns} "
         f"stretches of {SPAWN_FRAMES} real frames of held-out mazes, on which the model was not "
-        "trained. One pass draws the average of what may come, which scores best and fades "
+        f"trained. {near}One pass draws the average of what may come, which scores best and fades "
         "soonest: after about 16 steps a dream shows the average view of a maze. The colour of "
         "the border after a reward is chance in the real maze and a blend here.\n"
     )
@@ -153,15 +158,20 @@ def main() -> None:
     sampler = SamplerConfig(args.steps, args.context_noise)
     model.config = dataclasses.replace(model.config, sampler=sampler)
     _, provenance = read_config(args.run)
-    for name in ("data", "held_out", "out"):  # folders of the machine that trained it
-        provenance["training"][name] = Path(provenance["training"][name]).name
+    # Folders of the machine that trained it.
+    for name in ("data", "held_out", "out", "tokenizer_from", "weights_from"):
+        if name in provenance["training"]:
+            provenance["training"][name] = Path(provenance["training"][name]).name
     parameters = sum(p.numel() for p in model.parameters())
-    lines = card(args.run, provenance, parameters, args.results, args.steps, args.spawns)
+    spawns = args.spawns, args.near_rewards
+    lines = card(args.run, provenance, parameters, args.results, args.steps, *spawns)
     save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)
     save_spawns(args.out, args.rollouts, args.spawns, SPAWN_FRAMES, args.near_rewards)
+    if not Trust.load(args.out).calibrated:
+        calibrate_checkpoint(args.out, args.rollouts, progress=True)
     atomic_write_json(args.results.with_name("training.json"), training_summary(args.run))
     size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6
-    print(f"{args.out}: {size:.1f} MB, of which {WEIGHTS} and {SPAWNS}")
+    print(f"{args.out}: {size:.1f} MB, of which {WEIGHTS}, {SPAWNS} and {TRUST}")
 
 
 if __name__ == "__main__":

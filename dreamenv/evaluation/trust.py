@@ -98,7 +98,7 @@ def read_dreams(
         for t in range(context, frames.shape[1]):
             noise = torch.randn(2, *model.noise_shape(slots), generator=generator).to(state.latents)
             before = state.clone() if rivals else state
-            dreamt, _, state = model.imagine(state, actions[:, t], noise[0])
+            dreamt, _, state = model.imagine(state, actions[:, t], noise[0], reuse=True)
             real = to_unit(frames[:, t])
             column = {
                 NOW: shortfall(model, state),
@@ -106,7 +106,7 @@ def read_dreams(
                 "mean_error": mean_square(flat - real),
             }
             if rivals:
-                _, _, other = model.imagine(before, actions[:, t], noise[1])
+                _, _, other = model.imagine(before, actions[:, t], noise[1], reuse=True)
                 column[SECOND] = distance(model, state.latents, other.latents)
                 column[ENCODED] = distance(model, state.latents, encode(model, dreamt))
             for name, values in column.items():
