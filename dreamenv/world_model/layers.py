@@ -73,7 +73,7 @@ class BlockScan(nn.Module):
 
     def initial_state(self, slots: int, like: Tensor) -> dict[str, Tensor]:
         """SSM state and, where there is a convolution, its tail before the first frame."""
-        sizes = (self.blocks, self.heads, self.head_dim, self.state_dim)
+        sizes = (self.blocks, self.state_dim, self.heads, self.head_dim)
         memory = {"ssm": like.new_zeros(slots, *sizes)}
         if not self.recall:
             tail = len(self.conv_weight) - 1

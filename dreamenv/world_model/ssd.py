@@ -1,13 +1,14 @@
 """State space duality (SSD), the scan of Mamba-2 [Dao & Gu 2024], with two streams.
 
-Per head, with state S (p × n), step size Δ and decay rate A < 0:
+Per head, with state S (n × p), step size Δ and decay rate A < 0:
 
-    S_i = exp(Δ_i A) S_{i-1} + Δ_i x_i B_iᵀ        y_i = S_i C_i
+    S_i = exp(Δ_i A) S_{i-1} + Δ_i B_i x_iᵀ        y_i = S_iᵀ C_i
 
 The scan is chunked: matrix products inside a chunk, a short recurrence between chunks.
 A second, *reading* stream may run beside the writing one: each of its frames reads the state
 that the writing stream left before that frame, continues it with its own tokens, and leaves no
-trace. The notation of shapes: g sequences, l tokens, h heads, p head dim, n state dim.
+trace. The notation of shapes: g sequences, l tokens, h heads, p head dim, n state dim. States are
+stored (g, n, h, p), so that B and C, which heads share, meet all heads in one matrix product.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def ssd_scan(
     Args:
         write: the stream that writes the state; l is a multiple of `frame_tokens`.
         a: decay rates A < 0, (h,).
-        state: the state before the first token, (g, h, p, n).
+        state: the state before the first token, (g, n, h, p).
         frame_tokens: tokens per frame within one sequence.
         chunk: tokens per chunk; rounded up to whole frames.
         read: the stream that only reads, same shapes as `write`.
@@ -65,7 +66,7 @@ def ssd_scan(
 
     Returns:
         y of the writing stream (g, l, h, p), y of the reading stream or None, and the state
-        after the last token (g, h, p, n).
+        after the last token (g, n, h, p).
     """
     length = write.x.shape[1]
     size = min(-(-chunk // frame_tokens) * frame_tokens, length)
@@ -112,19 +113,18 @@ def _mix(c: Tensor, source: ScanInputs, decay: Tensor) -> Tensor:
 
 
 def _from_state(c: Tensor, decay: Tensor, before: Tensor) -> Tensor:
-    """exp(decay_i) S c_i with the state S before the chunk: (g, z, i, h, p)."""
-    heads, p = before.shape[2:4]
+    """exp(decay_i) Sᵀ c_i with the state S before the chunk: (g, z, i, h, p)."""
     if before.shape[1] == 1:
         # A step of a dream: the state outweighs the tokens, so it is not converted.
         with torch.autocast(c.device.type, enabled=False):
-            read = c.to(before.dtype) @ before.flatten(2, 3).transpose(-1, -2)
+            read = c.to(before.dtype) @ before.flatten(3)
     else:
-        read = c @ before.flatten(2, 3).transpose(-1, -2).to(c.dtype)
-    return read.unflatten(-1, (heads, p)) * decay.exp().unsqueeze(-1)
+        read = c @ before.flatten(3).to(c.dtype)
+    return read.unflatten(-1, before.shape[3:]) * decay.exp().unsqueeze(-1)
 
 
 def _chunk_states(w: ScanInputs, decay: Tensor, state: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    """The state before each chunk (g, z, h, p, n), and after the last one (g, h, p, n)."""
+    """The state before each chunk (g, z, n, h, p), and after the last one (g, n, h, p)."""
     chunks = w.x.shape[1]
     if chunks == 1 and not keep:
         return state.unsqueeze(1), state
@@ -132,8 +132,9 @@ def _chunk_states(w: ScanInputs, decay: Tensor, state: Tensor, keep: bool) -> tu
     weighted = w.x * (end - decay).exp().unsqueeze(-1).to(w.x.dtype)
     dtype = state.dtype if chunks == 1 else weighted.dtype
     with torch.autocast(state.device.type, enabled=False):
-        added = weighted.to(dtype).permute(0, 1, 3, 4, 2) @ w.b.unsqueeze(2).to(dtype)
-    kept = end.squeeze(2).exp()[..., None, None]
+        added = w.b.to(dtype).transpose(2, 3) @ weighted.to(dtype).flatten(3)
+    added = added.unflatten(-1, state.shape[2:])
+    kept = end.exp().unsqueeze(-1)
     before, current = [], state
     for z in range(chunks):
         before.append(current)

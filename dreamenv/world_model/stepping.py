@@ -203,8 +203,8 @@ class ScanStepper:
     ) -> Tensor:
         """y of tokens x (g, l, h · p) with the skip; `decay` counts from the frame's start."""
         heads = (self.heads, self.head_dim)
-        flat = ssm.flatten(1, 2)  # (g, h · p, n)
-        y = torch.bmm(c, flat.transpose(1, 2)).unflatten(-1, heads)
+        flat = ssm.flatten(2)  # (g, n, h · p)
+        y = torch.bmm(c, flat).unflatten(-1, heads)
         y.mul_(decay.exp().unsqueeze(-1))
         values = x.unflatten(-1, heads)
         if self.length == 1:
@@ -219,11 +219,11 @@ class ScanStepper:
         if keep:
             last = decay[:, -1:]
             weighted = values * (step * (last - decay).exp()).unsqueeze(-1)
-            ssm.mul_(last.squeeze(1).exp()[..., None, None])
+            ssm.mul_(last.exp().unsqueeze(-1))
             if self.length == 1:
-                ssm.addcmul_(weighted[:, 0].unsqueeze(-1), b.unsqueeze(1))
+                ssm.addcmul_(b.transpose(1, 2).unsqueeze(-1), weighted)
             else:
-                flat.baddbmm_(weighted.flatten(2).transpose(1, 2), b)
+                flat.baddbmm_(b.transpose(1, 2), weighted.flatten(2))
         return y.flatten(2)
 
 

@@ -39,7 +39,7 @@ def memory(**dynamics: Any) -> tuple[State, dict[str, tuple[int, ...]]]:
 
 # Of the tiny model: 16 inner channels in heads of 4, state dimension 3, kernel 3, head dim 4.
 def scanned(blocks: int) -> dict[str, tuple[int, ...]]:
-    return {"ssm": (blocks, 4, 4, 3), "conv": (blocks, 2, 22)}
+    return {"ssm": (blocks, 3, 4, 4), "conv": (blocks, 2, 22)}
 
 
 def attended(frames: int, tokens: int = 16) -> dict[str, tuple[int, ...]]:

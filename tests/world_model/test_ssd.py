@@ -28,9 +28,9 @@ def recur(inputs: ScanInputs, token: int, a: Tensor, state: Tensor) -> tuple[Ten
     """One token of the defining recurrence: its output, and the state after it."""
     x, dt = inputs.x[:, token], inputs.dt[:, token]
     b, c = inputs.b[:, token], inputs.c[:, token]
-    added = torch.einsum("gh,ghp,gn->ghpn", dt, x, b)
-    state = (dt * a).exp()[..., None, None] * state + added
-    return torch.einsum("ghpn,gn->ghp", state, c), state
+    added = torch.einsum("gh,ghp,gn->gnhp", dt, x, b)
+    state = (dt * a).exp()[:, None, :, None] * state + added
+    return torch.einsum("gnhp,gn->ghp", state, c), state
 
 
 @settings(max_examples=60)
@@ -48,7 +48,7 @@ def test_scan_equals_token_by_token_recurrence(
     read = random_inputs(frames * frame_tokens, seed + 1)
     generator = torch.Generator().manual_seed(seed)
     a = -torch.rand(HEADS, generator=generator, dtype=torch.float64) - 0.1
-    shape = (SEQUENCES, HEADS, HEAD_DIM, STATE_DIM)
+    shape = (SEQUENCES, STATE_DIM, HEADS, HEAD_DIM)
     start = torch.randn(shape, generator=generator, dtype=torch.float64)
 
     state, expected, expected_read = start, [], []
@@ -76,7 +76,7 @@ def test_scan_equals_token_by_token_recurrence(
 def test_scan_changes_neither_its_inputs_nor_the_given_state() -> None:
     write = random_inputs(6, 0)
     copies = [t.clone() for t in (write.x, write.dt, write.b, write.c)]
-    state = torch.ones(SEQUENCES, HEADS, HEAD_DIM, STATE_DIM, dtype=torch.float64)
+    state = torch.ones(SEQUENCES, STATE_DIM, HEADS, HEAD_DIM, dtype=torch.float64)
     ssd_scan(write, -torch.ones(HEADS, dtype=torch.float64), state, 2, 4)
     assert (state == 1).all()
     for tensor, copy in zip((write.x, write.dt, write.b, write.c), copies, strict=True):
