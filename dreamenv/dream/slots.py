@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamenv.dream.beginnings import Beginning
-from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.trust import Trust
 from dreamenv.dream.watched import Watched, WatchedSpawns, watch
@@ -27,7 +26,7 @@ class Slots:
     Args:
         count: N.
         dreamer: the world model.
-        spawns: where dreams begin.
+        watched: the spawns where dreams begin.
         trust: of the checkpoint, for the denoising passes that are made.
         shows_memory: whether features are wanted on the host.
 
@@ -40,10 +39,9 @@ class Slots:
     """
 
     def __init__(
-        self, count: int, dreamer: Dreamer, spawns: Spawns, trust: Trust, shows_memory: bool
+        self, count: int, dreamer: Dreamer, watched: WatchedSpawns, trust: Trust, shows_memory: bool
     ) -> None:
-        self.dreamer, self.spawns = dreamer, spawns
-        self._watched = WatchedSpawns(dreamer.model, spawns)
+        self.dreamer, self.spawns, self._watched = dreamer, watched.spawns, watched
         self._judge, self._shows_memory = trust, shows_memory
         model = dreamer.model
         self.generators: list[np.random.Generator | None] = [None] * count
@@ -85,13 +83,15 @@ class Slots:
                 self.source[i] = contexts.sources[spawn]
         self.frames[slots] = contexts.frames[chosen, -1]
         if contexts is self.spawns:
-            for slot, drawn in zip(slots.tolist(), chosen.tolist(), strict=True):
-                self._remember([slot], self._watched[drawn])
+            for spawn in np.unique(chosen).tolist():
+                self._remember(slots[chosen == spawn].tolist(), self._watched[spawn])
+        elif len(contexts) == 1:
+            self._remember(slots.tolist(), watch(self.dreamer.model, contexts, [0]))
         else:
             for start in range(0, len(slots), RESET_BATCH):
-                part = slice(start, start + RESET_BATCH)
-                watched = watch(self.dreamer.model, contexts, chosen[part].tolist())
-                self._remember(slots[part].tolist(), watched)
+                part = slots[start : start + RESET_BATCH].tolist()
+                self._remember(part, watch(self.dreamer.model, contexts, part))
+        self._tell_of(slots)
         self.elapsed[slots], self.ended[slots] = 0, False
 
     def imagine(
@@ -185,14 +185,21 @@ class Slots:
         self.generators = [_generator(saved) for saved in state.generators]
 
     def _remember(self, slots: list[int], watched: Watched) -> None:
-        """Replace what is remembered in `slots`."""
-        self._state = self._state.put(slots, watched.memory)
-        self._features[slots] = watched.features
+        """Replace what is remembered in `slots`, by one context for each or one for all."""
+        memory, features = watched
+        if len(features) < len(slots):
+            memory, features = memory.select([0] * len(slots)), features[[0] * len(slots)]
+        self._state = self._state.put(slots, memory)
+        self._features[slots] = features
+
+    def _tell_of(self, slots: NDArray) -> None:
+        """Bring to the host what is shown and told of slots that have just begun."""
+        doubt, trust = self._judge(self.dreamer.model, self._state)
+        self._doubt[slots] = doubt[slots]
+        self.uncertainty[slots] = doubt.cpu().numpy()[slots]
+        self.trust[slots] = trust.cpu().numpy()[slots]
         if self._shows_memory:
-            self.memory[slots] = watched.features.cpu().numpy()
-        doubt, trust = self._judge(self.dreamer.model, watched.memory)
-        self._doubt[slots] = doubt
-        self.uncertainty[slots], self.trust[slots] = doubt.cpu().numpy(), trust.cpu().numpy()
+            self.memory[slots] = self._features.cpu().numpy()[slots]
 
     def _pay(self, outcome: Outcome, reward: str, chances: NDArray[np.float32]) -> Tensor:
         """The reward of each slot, (N,); `chances` in [0, 1) decide sampled ones."""

@@ -17,6 +17,7 @@ from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.state import DreamState
+from dreamenv.dream.watched import WatchedSpawns
 from dreamenv.dream.weights import load_dreamer
 from dreamenv.errors import ConfigError, EnvironmentUsageError
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
@@ -130,8 +131,9 @@ class DreamVectorEnv(VectorEnv):
     def _load(self) -> None:
         """Everything that is not copied with an environment but read from the checkpoint."""
         self.dreamer = load_dreamer(self._weights, self._device, self._dtype)
-        self.spawns = self.dreamer.spawns if self._own_spawns is None else self._own_spawns
-        model = self.dreamer.model
+        model, own = self.dreamer.model, self._own_spawns
+        watched = self.dreamer.watched if own is None else WatchedSpawns(model, own)
+        self.spawns = watched.spawns
         frame = (*model.config.frame_size, model.config.frame_channels)
         if self.spawns.frames.shape[2:] != frame:
             raise ConfigError(
@@ -142,7 +144,7 @@ class DreamVectorEnv(VectorEnv):
             trust.require()
         self._tells_trust = trust.calibrated
         shows_memory = self.observation == "memory"
-        self._slots = Slots(self.num_envs, self.dreamer, self.spawns, trust, shows_memory)
+        self._slots = Slots(self.num_envs, self.dreamer, watched, trust, shows_memory)
 
     @classmethod
     def from_rollouts(

@@ -51,13 +51,13 @@ class WatchedSpawns:
     """
 
     def __init__(self, model: WorldModel, spawns: Spawns, room: int = ROOM) -> None:
-        self._model, self._spawns, self._room = model, spawns, room
+        self.spawns, self._model, self._room = spawns, model, room
         self._kept: OrderedDict[int, Watched] = OrderedDict()
 
     def __getitem__(self, spawn: int) -> Watched:
         """The memory of a spawn, which the caller must not write into."""
         if spawn not in self._kept:
-            self._kept[spawn] = watch(self._model, self._spawns, [spawn])
+            self._kept[spawn] = watch(self._model, self.spawns, [spawn])
             size = self._kept[spawn].memory.nbytes  # every spawn has as many frames
             while len(self._kept) > max(1, self._room // size):
                 self._kept.popitem(last=False)

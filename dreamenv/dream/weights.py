@@ -12,6 +12,7 @@ from torch import nn
 from dreamenv.allocator import keep_freed_memory
 from dreamenv.dream.spawns import Spawns, load_spawns
 from dreamenv.dream.trust import Trust, weights_sha256
+from dreamenv.dream.watched import WatchedSpawns
 from dreamenv.errors import ConfigError
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model, read_config
 from dreamenv.world_model.device import pick_device
@@ -32,6 +33,11 @@ class Dreamer:
     def spawns(self) -> Spawns:
         """The places where dreams begin."""
         return load_spawns(self.folder)
+
+    @cached_property
+    def watched(self) -> WatchedSpawns:
+        """What the model remembers of each of them."""
+        return WatchedSpawns(self.model, self.spawns)
 
     def trust(self, steps: int | None = None) -> Trust:
         """How far to trust frames of so many denoising passes, by default the checkpoint's."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamenv.dream.spawns import Spawns
+from dreamenv.dream.watched import WatchedSpawns
 from dreamenv.world_model.config import (
     ActionConfig,
     DynamicsConfig,
@@ -103,9 +104,11 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = np.zeros((SPAWNS, CONTEXT), np.int64)
     actions[:, 0] = -1
     spawns = Spawns(frames, actions, [{"seed": 100 + i} for i in range(SPAWNS)])
+    model = CountingModel()
     dreamer = SimpleNamespace(
-        model=CountingModel(),
+        model=model,
         spawns=spawns,
+        watched=WatchedSpawns(model, spawns),  # type: ignore[arg-type]
         folder=Path("nowhere"),
         fingerprint="counting",
         env_id="Counting-v0",
