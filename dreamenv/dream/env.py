@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from dreamenv.dream.keys import Keys, keys_to_action
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv, Observation
@@ -25,7 +26,7 @@ class DreamEnv(gymnasium.Env):
     calibration of it.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
 
     def __init__(
         self,
@@ -108,9 +109,21 @@ class DreamEnv(gymnasium.Env):
         return observation, float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The present frame, (H, W, C) uint8."""
+        """The present frame, (H, W, C) uint8; or None, and a window shows it."""
         frames = self.vector.render()
         return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Close the window, if there is one; weights are shared and stay."""
+        self.vector.close()
+
+    def get_keys_to_action(self) -> Keys:
+        """The keys that play this dream, for `gymnasium.utils.play`.
+
+        Raises:
+            EnvironmentUsageError: actions are continuous, or too many for plain keys.
+        """
+        return keys_to_action(self.vector.dreamer.env_id, self.action_space)
 
     def get_state(self) -> DreamState:
         """Everything that the future of this dream depends on; of one slot.

@@ -19,6 +19,7 @@ from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.watched import WatchedSpawns
 from dreamenv.dream.weights import load_dreamer
+from dreamenv.dream.window import Window
 from dreamenv.errors import ConfigError, EnvironmentUsageError
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
 
@@ -58,7 +59,8 @@ class DreamVectorEnv(VectorEnv):
         autoreset_mode: when a slot that ended starts anew, as defined by Gymnasium.
         device: torch device, or `"auto"`.
         dtype: `"float32"`, `"bfloat16"`, or `"auto"`: the faster of the two on this machine.
-        render_mode: `None` or `"rgb_array"`.
+        render_mode: `None`; `"rgb_array"`: `render` returns the frames; `"human"`: they are
+            shown in a window at every reset and step, at ten a second (needs pygame).
         max_episode_steps: overrides `horizon`; `gymnasium.make_vec` passes it.
         observation: `"frame"`, or `"memory"`: a dictionary of the `frame` and of what the world
             model makes of it and of all before, `memory`.
@@ -75,7 +77,7 @@ class DreamVectorEnv(VectorEnv):
     """
 
     metadata = {
-        "render_modes": ["rgb_array"],
+        "render_modes": ["rgb_array", "human"],
         "render_fps": 10,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -102,8 +104,8 @@ class DreamVectorEnv(VectorEnv):
                 f"num_envs, horizon and steps must be at least 1, got {num_envs}, "
                 f"{self.horizon}, {steps}"
             )
-        if render_mode not in (None, "rgb_array"):
-            raise ConfigError(f"render_mode is None or 'rgb_array', not {render_mode!r}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"render_mode is None, 'rgb_array' or 'human', not {render_mode!r}")
         if reward not in REWARDS:
             raise ConfigError(f"reward is one of {', '.join(REWARDS)}, not {reward!r}")
         if min_trust is not None and not 0 <= min_trust <= 1:
@@ -143,7 +145,8 @@ class DreamVectorEnv(VectorEnv):
         if self.min_trust is not None:
             trust.require()
         self._tells_trust = trust.calibrated
-        shows_memory = self.observation == "memory"
+        shows_memory, human = self.observation == "memory", self.render_mode == "human"
+        self._window = Window("DreamEnv", self.metadata["render_fps"]) if human else None
         self._slots = Slots(self.num_envs, self.dreamer, watched, trust, shows_memory)
 
     @classmethod
@@ -314,7 +317,7 @@ class DreamVectorEnv(VectorEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: weights and spawns stay behind, the dreams come along."""
-        left = ("dreamer", "spawns", "_slots")
+        left = ("dreamer", "spawns", "_slots", "_window")
         kept = {name: value for name, value in vars(self).items() if name not in left}
         return kept | {"_saved": self.get_state() if self._begun else None}
 
@@ -327,10 +330,10 @@ class DreamVectorEnv(VectorEnv):
             self.set_state(saved)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """The present frame of every slot, (H, W, C) uint8 each."""
-        if self.render_mode is None:
-            return None
-        return tuple(self._slots.frames.copy())
+        """The present frame of every slot, (H, W, C) uint8 each; or None, and a window shows it."""
+        if self._window is not None:
+            self._window.show(self._slots.frames)
+        return tuple(self._slots.frames.copy()) if self.render_mode == "rgb_array" else None
 
     @property
     def generators(self) -> list[np.random.Generator | None]:
@@ -343,22 +346,25 @@ class DreamVectorEnv(VectorEnv):
         return self._slots.state_nbytes
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Nothing to close: weights are shared and freed with the process."""
+        """Close the window, if there is one; weights are shared and stay."""
+        if self._window is not None:
+            self._window.close()
 
     def _observe(self) -> Observation:
-        """The present observations, which nothing writes into later."""
+        """The present observations, which nothing writes into later; a window shows them."""
+        if self._window is not None:
+            self._window.show(self._slots.frames)
         if self.observation == "frame":
             return self._slots.frames.copy()
         return {"frame": self._slots.frames.copy(), "memory": self._slots.memory.copy()}
 
     def _final_observations(self, ended: NDArray[np.bool_]) -> NDArray[np.object_]:
         """The present observation of each slot that ended, None elsewhere."""
-        observations, final = self._observe(), np.full(self.num_envs, None, object)
+        slots, final = self._slots, np.full(self.num_envs, None, object)
         for i in np.flatnonzero(ended):
-            if self.observation == "frame":
-                final[i] = observations[i]
-            else:
-                final[i] = {name: values[i] for name, values in observations.items()}
+            frame = slots.frames[i].copy()
+            both = self.observation == "memory"
+            final[i] = {"frame": frame, "memory": slots.memory[i].copy()} if both else frame
         return final
 
     def _tell(

@@ -152,7 +152,7 @@ def test_an_unknown_id_names_the_nearest() -> None:
         ({"max_episode_steps": 0}, "must be at least 1"),
         ({"num_envs": 0}, "must be at least 1"),
         ({"steps": 0}, "must be at least 1"),
-        ({"render_mode": "human"}, "None or 'rgb_array', not 'human'"),
+        ({"render_mode": "ansi"}, "None, 'rgb_array' or 'human', not 'ansi'"),
         ({"autoreset_mode": "SameStep?"}, "autoreset_mode is one of"),
         ({"device": "abacus"}, "no torch device 'abacus'"),
         ({"dtype": "float16"}, "one of auto, float32, bfloat16, not 'float16'"),

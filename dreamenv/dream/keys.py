@@ -1,0 +1,50 @@
+"""Which keys play a dream, for `gymnasium.utils.play`."""
+
+from __future__ import annotations
+
+import string
+
+from gymnasium.spaces import Discrete, Space
+
+from dreamenv.errors import EnvironmentUsageError
+
+Keys = dict[tuple[int, ...], int]
+"""Key codes pressed together, as pygame and `ord` number them, → action."""
+
+# pygame's codes of the arrows, which must not need pygame to be looked up.
+_RIGHT, _LEFT, _UP = 1073741903, 1073741904, 1073741906
+
+# Its actions: none, forward, turn left, turn right, forward and left, forward and right.
+_MEMORY_MAZE: Keys = {
+    (ord("w"),): 1,
+    (ord("a"),): 2,
+    (ord("d"),): 3,
+    (ord("w"), ord("a")): 4,
+    (ord("w"), ord("d")): 5,
+    (_UP,): 1,
+    (_LEFT,): 2,
+    (_RIGHT,): 3,
+    (_UP, _LEFT): 4,
+    (_UP, _RIGHT): 5,
+}
+_PLAIN = string.digits + string.ascii_lowercase
+
+
+def keys_to_action(env_id: str, actions: Space) -> Keys:
+    """The keys of a known environment, else action 0 on key 0, 1 on 1, … 10 on a, 11 on b, …
+
+    Args:
+        env_id: the real environment that the world model learned.
+        actions: the action space.
+
+    Raises:
+        EnvironmentUsageError: actions are continuous, or more than there are plain keys.
+    """
+    if not isinstance(actions, Discrete) or actions.n > len(_PLAIN):
+        raise EnvironmentUsageError(
+            f"there are no default keys for actions from {actions}; "
+            "give play(env, keys_to_action=...) your own"
+        )
+    if env_id.startswith("MemoryMaze-") and actions.n == 6:
+        return dict(_MEMORY_MAZE)
+    return {(ord(key),): action for action, key in enumerate(_PLAIN[: int(actions.n)])}
