@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.diffusion import add_noise, sampling_levels
 from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.heads import Outcome, OutcomeHead
+from dreamenv.world_model.kernel_stepping import make_stepper
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
 from dreamenv.world_model.state import State
@@ -45,6 +47,10 @@ class WorldModel(nn.Module):
         self.compute_dtype = torch.float32
         """bfloat16 runs matrix products in half the time; SSM state and noise stay in float32."""
         self._stepper: DynamicsStepper | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the stepper: it is made anew, and holds addresses of this process."""
+        return {**self.__dict__, "_stepper": None}
 
     @property
     def device(self) -> torch.device:
@@ -156,7 +162,7 @@ class WorldModel(nn.Module):
         dtype = self.compute_dtype if half else self.dynamics.position.dtype
         if self._stepper is None or not self._stepper.is_current(dtype):
             assert isinstance(self.dynamics, Dynamics)
-            self._stepper = DynamicsStepper(self.dynamics, dtype)
+            self._stepper = make_stepper(self.dynamics, dtype)
         return self._stepper
 
     def _outcome(self, prediction: Prediction) -> Outcome:

@@ -43,8 +43,8 @@ class DynamicsStepper:
         self.wide = dynamics.position.dtype
         layers = cast(list[DynamicsLayer], dynamics.layers)
         self.layers = [LayerStepper(layer, dtype, self.wide) for layer in layers]
-        self.project = _Product(dynamics.project, dtype)
-        self.output = _Product(dynamics.output, dtype)
+        self.project = Product(dynamics.project, dtype)
+        self.output = Product(dynamics.output, dtype)
         self._tables: dict[float, Tensor] = {}
         self._sources = [*dynamics.parameters(), *dynamics.buffers()]
         self._versions = _versions(self._sources)
@@ -78,13 +78,18 @@ class DynamicsStepper:
             actions: (b, …), the action that led to the frame.
             keep: whether the frame enters the memory.
         """
-        dynamics = self.dynamics
-        joined = torch.cat([noisy, state.latents], -1)
-        x = self.project(dynamics._to_tokens(joined.unsqueeze(1)).squeeze(1)) + dynamics.position
-        modulations = self._modulations(level, actions)
+        x = self.enter(noisy, state)
+        table, rows = self.modulations(level, actions)
+        modulations = table[rows]
         for i, (layer, memory) in enumerate(zip(self.layers, state.layers, strict=True)):
             layer(x, modulations[:, i], memory, shared[i], shared[-1], keep)
         return F.rms_norm(x, x.shape[-1:])
+
+    def enter(self, noisy: Tensor, state: State) -> Tensor:
+        """Tokens (b, n, d) of a noisy view and the frame before."""
+        joined = torch.cat([noisy, state.latents], -1).unsqueeze(1)
+        tokens = self.dynamics._to_tokens(joined).squeeze(1)
+        return self.project(tokens) + self.dynamics.position
 
     def predict(self, tokens: Tensor, state: State, noisy: Tensor, level: float) -> Tensor:
         """Clean latents (b, latents, channels) from the tokens of a noisy view."""
@@ -96,14 +101,18 @@ class DynamicsStepper:
         )  # fmt: skip
         return (mean + scale * output).squeeze(1)
 
-    def _modulations(self, level: float, actions: Tensor) -> Tensor:
-        """Scales (one added), shifts and gates of every layer, (b, layers, 3 · parts, d)."""
+    def modulations(self, level: float, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of scales (one added), shifts and gates of every layer, and each slot's row.
+
+        The rows are (rows, layers, 3 · parts, d); there is one for every discrete action.
+        """
         embed = cast(ActionEmbedding, self.dynamics.action)
         if not embed.config.discrete:
-            return self._modulate(level, embed(actions))
+            rows = torch.arange(len(actions), device=actions.device)
+            return self._modulate(level, embed(actions)), rows
         if level not in self._tables:
             self._tables[level] = self._modulate(level, embed.table.weight)
-        return self._tables[level][torch.where(actions < 0, embed.config.n, actions)]
+        return self._tables[level], torch.where(actions < 0, embed.config.n, actions)
 
     def _modulate(self, level: float, action: Tensor) -> Tensor:
         dynamics = self.dynamics
@@ -125,8 +134,8 @@ class LayerStepper:
         self.scan = ScanStepper(layer.scan, dtype, wide)
         self.attention = AttentionStepper(layer.attention, layer.tokens, dtype, wide)
         self.window = self.attention.window
-        self.up = _Product(cast(nn.Linear, layer.mlp[0]), dtype)
-        self.down = _Product(cast(nn.Linear, layer.mlp[2]), dtype)
+        self.up = Product(cast(nn.Linear, layer.mlp[0]), dtype)
+        self.down = Product(cast(nn.Linear, layer.mlp[2]), dtype)
         self.gather = self.attention.gather
 
     def __call__(
@@ -156,7 +165,7 @@ class ScanStepper:
         order = scan._to_blocks(place).flatten()
         self.order = None if torch.equal(order, place.flatten()) else order
         self.back = order.argsort()
-        self.project, self.out = _Product(scan.project, dtype), _Product(scan.out, dtype)
+        self.project, self.out = Product(scan.project, dtype), Product(scan.out, dtype)
         self.out.weight = (scan.out.weight.to(wide) * scan.norm.weight).to(dtype)
         self.taps = scan.conv_weight.to(wide)
         self.conv_bias = scan.conv_bias.to(wide)
@@ -235,7 +244,7 @@ class AttentionStepper:
     ) -> None:
         assert attention.window is not None
         self.window, self.head_dim = attention.window, attention.head_dim
-        self.qkv, self.out = _Product(attention.qkv, dtype), _Product(attention.out, dtype)
+        self.qkv, self.out = Product(attention.qkv, dtype), Product(attention.out, dtype)
         norms = (attention.query_norm.weight, attention.key_norm.weight)
         self.norm = torch.stack(norms).to(wide).unsqueeze(1)
         self.cos, self.sin = _rotation(attention, tokens, -self.window, self.window, wide)
@@ -284,7 +293,7 @@ class AttentionStepper:
         return self.out((weights @ values).transpose(1, 2).flatten(2))
 
 
-class _Product:
+class Product:
     """A linear layer whose weights were cast once; takes any dtype, returns that of products."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:

@@ -1,0 +1,175 @@
+"""Dreaming on the CPU with everything between two matrix products in one compiled kernel."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from dreamenv.world_model.dynamics import Dynamics
+from dreamenv.world_model.frame_kernels import load_kernels
+from dreamenv.world_model.layers import DynamicsLayer
+from dreamenv.world_model.state import State
+from dreamenv.world_model.stepping import DynamicsStepper, LayerStepper, Product
+
+
+def make_stepper(dynamics: Dynamics, dtype: torch.dtype) -> DynamicsStepper:
+    """The fastest stepper that this machine has for a dynamics, with products in `dtype`."""
+    config, position = dynamics.config, dynamics.position
+    if (
+        position.device.type != "cpu"
+        or position.dtype != torch.float32
+        or dtype not in (torch.float32, torch.bfloat16)
+        or config.ssm_state_dim % 4  # the kernel takes four rows of a state at a time
+    ):
+        return DynamicsStepper(dynamics, dtype)
+    first = cast(DynamicsLayer, dynamics.layers[0])
+    kernels = load_kernels(
+        TOKENS=len(position),
+        WIDTH=config.width,
+        HIDDEN=cast(nn.Linear, first.mlp[0]).out_features,
+        HEAD_DIM=config.attention_head_dim,
+        WINDOW=config.attention_window,
+        SSM_HEADS=config.width * config.ssm_expand // config.ssm_head_dim,
+        SSM_HEAD_DIM=config.ssm_head_dim,
+        STATE_DIM=config.ssm_state_dim,
+        TAPS=config.ssm_conv,
+        HALF=int(dtype == torch.bfloat16),
+    )
+    return KernelStepper(dynamics, dtype, kernels) if kernels else DynamicsStepper(dynamics, dtype)
+
+
+class KernelStepper(DynamicsStepper):
+    """`DynamicsStepper` in float32 on the CPU, by compiled kernels.
+
+    Args:
+        dynamics: one that `can_step`.
+        dtype: of matrix products, float32 or bfloat16.
+        kernels: compiled for its sizes.
+    """
+
+    def __init__(self, dynamics: Dynamics, dtype: torch.dtype, kernels: ctypes.CDLL) -> None:
+        super().__init__(dynamics, dtype)
+        self._kernels = kernels
+        self._weights = [_LayerWeights(layer) for layer in self.layers]
+        self._buffers: dict[str, Tensor] = {}
+
+    def begin(self, state: State) -> list[Tensor]:
+        """Brings the memory into the layout that kernels take; passes share nothing else."""
+        for memory in state.layers:
+            for name, tensor in memory.items():
+                dtype = self.wide if name == "ssm" else self.dtype
+                memory[name] = tensor.to(dtype).contiguous()
+        return []
+
+    def tokens(
+        self, state: State, shared: list[Tensor], noisy: Tensor, level: float, actions: Tensor,
+        keep: bool,
+    ) -> Tensor:  # fmt: skip
+        """As in the base class."""
+        kernels, buffers = self._kernels, self._buffers_for(len(noisy))
+        x = self.enter(noisy, state)
+        table, rows = self.modulations(level, actions)
+        parts, width = table.shape[2:]
+        batch = ctypes.c_long(len(noisy)), ctypes.c_int(torch.get_num_threads())
+        which = _address(rows), ctypes.c_long(len(self.layers) * parts * width)
+        normed, product = buffers["normed"], buffers["product"]
+
+        def modulation(layer: int, part: int) -> ctypes.c_void_p:
+            offset = (layer * parts + part) * width * table.element_size()
+            return ctypes.c_void_p(table.data_ptr() + offset)
+
+        def norm(layer: int, part: int, bias: Tensor | None = None, order: Tensor | None = None,
+                 new_order: Tensor | None = None) -> None:  # fmt: skip
+            """Add the product of the part before, if there is one, and norm for this part."""
+            before = (layer, 3 * part - 1) if part else (layer - 1, parts - 1)
+            added = product if layer or part else None
+            kernels.residual_norm(
+                *batch, _address(x), _address(added), _address(bias), _address(order),
+                modulation(*before), modulation(layer, 3 * part), modulation(layer, 3 * part + 1),
+                *which, _address(new_order), _address(normed),
+            )  # fmt: skip
+
+        bias = None
+        for i, (w, memory) in enumerate(zip(self._weights, state.layers, strict=True)):
+            norm(i, 0, bias, new_order=w.order)
+            torch.mm(normed, w.scan_in, out=buffers["projected"])
+            kernels.scan(
+                *batch, w.length, _address(buffers["projected"]), _address(memory["conv"]),
+                _address(memory["ssm"]), w.scan, ctypes.c_int(keep), _address(buffers["scanned"]),
+            )  # fmt: skip
+            torch.mm(buffers["scanned"], w.scan_out, out=product)
+            norm(i, 1, order=w.order)
+            torch.mm(normed, w.qkv, out=buffers["qkv"])
+            kernels.attend(
+                *batch, _address(buffers["qkv"]), _address(memory["keys"]),
+                _address(memory["values"]), _address(state.frames), w.attention,
+                ctypes.c_int(keep), _address(normed),
+            )  # fmt: skip
+            torch.mm(normed, w.attention_out, out=product)
+            norm(i, 2)
+            torch.mm(normed, w.up, out=buffers["hidden"])
+            kernels.gelu(*batch, _address(buffers["hidden"]), _address(w.up_bias))
+            torch.mm(buffers["hidden"], w.down, out=product)
+            bias = w.down_bias
+        tokens = torch.empty_like(x)
+        kernels.residual_final(
+            *batch, _address(x), _address(product), _address(bias),
+            modulation(len(self.layers) - 1, parts - 1), *which, _address(tokens),
+        )  # fmt: skip
+        return tokens
+
+    def _buffers_for(self, slots: int) -> dict[str, Tensor]:
+        """Where products and kernels write, made once for a number of slots."""
+        rows, width = slots * len(self.dynamics.position), self.dynamics.position.shape[1]
+        if not self._buffers or len(self._buffers["normed"]) != rows:
+            first = self._weights[0]
+            sizes = {
+                "normed": width, "product": width, "qkv": 3 * width,
+                "projected": first.scan_in.shape[1], "scanned": first.scan_out.shape[0],
+                "hidden": first.up.shape[1],
+            }  # fmt: skip
+            self._buffers = {
+                name: torch.empty(rows, size, dtype=self.dtype) for name, size in sizes.items()
+            }
+        return self._buffers
+
+
+class _LayerWeights:
+    """The weights of a layer as kernels and products take them."""
+
+    def __init__(self, layer: LayerStepper) -> None:
+        scan, attention = layer.scan, layer.attention
+        self.scan_in, self.scan_out = _turned(scan.project), _turned(scan.out)
+        self.qkv, self.attention_out = _turned(attention.qkv), _turned(attention.out)
+        self.up, self.down = _turned(layer.up), _turned(layer.down)
+        self.up_bias, self.down_bias = (_wide_bias(x) for x in (layer.up, layer.down))
+        self.length = ctypes.c_int(scan.length)
+        self.order = None if scan.order is None else scan.back.to(torch.int32)
+        self._kept = [  # addresses do not keep what they point at
+            [x.float().contiguous() for x in parts]
+            for parts in (
+                (scan.taps, scan.conv_bias, scan.dt_bias, scan.decay, scan.skip),
+                (attention.norm, attention.cos, attention.sin,
+                 attention.own_cos, attention.own_sin),
+            )
+        ]  # fmt: skip
+        self.scan, self.attention = (
+            (ctypes.c_void_p * len(parts))(*(x.data_ptr() for x in parts)) for parts in self._kept
+        )
+
+
+def _turned(product: Product) -> Tensor:
+    """Weights as the right factor of a matrix product."""
+    return product.weight.t()
+
+
+def _wide_bias(product: Product) -> Tensor:
+    assert product.bias is not None
+    return product.bias.float()
+
+
+def _address(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
