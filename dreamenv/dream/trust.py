@@ -6,11 +6,13 @@ draws the posterior mean ẑ = E[z | past, action]. By the law of total variance
     E‖z − ẑ‖² = E‖z‖² − E‖ẑ‖² = 1 − E‖ẑ‖²      (means over tokens and channels),
 
 so what the committed latents lack to unit mean square, the *shortfall*, estimates their squared
-error. It costs no pass through the network and needs no second draw. It sees what the model knows
-not to know; a dream that has lost its way may be sure of the next frame nevertheless. Therefore
-*uncertainty* is the largest shortfall of the episode so far, and *trust* is read off real errors:
-monotone regression of the error of open-loop dreams of held-out episodes on their uncertainty,
-once per checkpoint (`python -m dreamenv trust`).
+error. It costs no pass through the network and needs no second draw.
+
+A dream takes for certain what it has made up, so the errors of its frames pile up, and one that
+has lost its way may be sure of the next frame. Therefore *uncertainty* is the sum of the
+shortfalls of all frames since the last real one. *Trust* is read off real errors: monotone
+regression of the error of open-loop dreams of held-out episodes on their uncertainty, once per
+checkpoint (`python -m dreamenv trust`).
 """
 
 from __future__ import annotations
@@ -96,13 +98,13 @@ class Trust:
             before: (slots,) the uncertainty one frame earlier; None where the last frame is real.
 
         Returns:
-            Both (slots,) float32. Uncertainty: the larger of `before` and the frame's
-            `shortfall`. Trust: 1 at a real frame, 0 where the dream is no better than the mean
-            frame; NaN without calibration, 0 from when the latents hold NaN.
+            Both (slots,) float32. Uncertainty: `before` and the frame's `shortfall` together.
+            Trust: 1 at a real frame, 0 where the dream is no better than the mean frame; NaN
+            without calibration, 0 from when the latents hold NaN.
         """
         uncertainty = shortfall(model, state)
         if before is not None:
-            uncertainty = torch.maximum(uncertainty, before.to(uncertainty))
+            uncertainty = uncertainty + before.to(uncertainty)
         return uncertainty, self.of(uncertainty)
 
     def of(self, uncertainty: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ from dreamenv.world_model.preprocessing import to_uint8, to_unit
 CLIPS, HORIZON = 160, 64
 BINS = 100
 """Frames are pooled into so many bins of equal count first: a few extreme ones decide nothing."""
-WORST, NOW, AGE = "worst shortfall so far", "shortfall", "age"
+TOTAL, WORST, NOW = "sum of shortfalls", "largest shortfall", "shortfall"
+AGE = "age"
 SECOND, ENCODED = "second draw", "encoding anew"
 
 
@@ -117,6 +118,7 @@ def read_dreams(
     bar.close()
     read = {name: torch.cat(parts).double().numpy() for name, parts in rows.items()}
     error, mean_error = read.pop("error"), read.pop("mean_error")
+    read[TOTAL] = np.cumsum(read[NOW], 1)
     read[WORST] = np.maximum.accumulate(read[NOW], 1)
     read[AGE] = np.broadcast_to(np.arange(1.0, error.shape[1] + 1), error.shape)
     return Readings(read, error, mean_error, clips.episodes)
@@ -178,13 +180,13 @@ def fit_curve(
 
 
 def calibrate(readings: Readings, about: dict[str, Any]) -> Trust:
-    """The calibration of the worst shortfall of an episode so far.
+    """The calibration of the sum of shortfalls.
 
     Raises:
-        ConfigError: it never rises above 0, as with several denoising passes it may not.
+        ConfigError: that never rises above 0, as with several denoising passes it may not.
     """
     error, mean_error = readings.error.ravel(), readings.mean_error.ravel()
-    knots, explained = fit_curve(readings.signals[WORST].ravel(), error, mean_error)
+    knots, explained = fit_curve(readings.signals[TOTAL].ravel(), error, mean_error)
     if len(knots) < 2:
         raise ConfigError("the latents lack nothing to unit mean square, so nothing tells errors")
     return Trust(tuple(knots.tolist()), tuple(explained.tolist()), about=about)

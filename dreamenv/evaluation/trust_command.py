@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, result: dict[str, Any], span: str) -> None:
     from dreamenv.evaluation.bootstrap import CONFIDENCE
     from dreamenv.evaluation.machine import machine
-    from dreamenv.evaluation.report import aligned
+    from dreamenv.evaluation.text_table import aligned
     from dreamenv.files import atomic_write_json
 
     about = {

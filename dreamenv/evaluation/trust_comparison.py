@@ -27,13 +27,12 @@ from dreamenv.evaluation.bootstrap import statistic_interval
 from dreamenv.evaluation.machine import synchronize
 from dreamenv.evaluation.open_loop import CONTEXT
 from dreamenv.evaluation.trust import (
-    AGE,
     CLIPS,
     ENCODED,
     HORIZON,
     NOW,
     SECOND,
-    WORST,
+    TOTAL,
     Readings,
     calibrate,
     distance,
@@ -51,7 +50,6 @@ BINS = 10
 SLOTS = 16
 RESAMPLES = 200
 THRESHOLDS = (0.3, 0.5, 0.7)
-BOTH = f"{WORST}, and {AGE}"
 
 
 def compare_stores(
@@ -82,7 +80,7 @@ def compare_stores(
     second = read_dreams(model, tested, flat, context, seed, rivals=True, progress=progress)
     trust = calibrate(first, about)
     by_signal = {
-        name: _trust(first, first.signals[name], second.signals[name]) for name in (WORST, NOW)
+        name: _trust(first, first.signals[name], second.signals[name]) for name in (TOTAL, NOW)
     }
     return trust, {
         "calibration": about,
@@ -90,12 +88,12 @@ def compare_stores(
         "curve": {"uncertainty": trust.uncertainty, "explained": trust.explained},
         "signals": compare(first, second, spans, seed),
         "cost_of_reading_per_step": costs(model, trust),
-        "bins": calibration_bins(second, by_signal[WORST]),
-        "drift": drift(second, by_signal[WORST], seed),
+        "bins": calibration_bins(second, by_signal[TOTAL]),
+        "drift": drift(second, by_signal[TOTAL], seed),
         "trusted_by_half_but_worse_than_the_mean_frame": {
             name: surely_wrong(second, values, seed) for name, values in by_signal.items()
         },
-        "truncated_at_trust": truncated(second, by_signal[WORST], seed),
+        "truncated_at_trust": truncated(second, by_signal[TOTAL], seed),
     }
 
 
@@ -107,11 +105,9 @@ def compare(
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Score every signal over the first `spans` imagined frames; plain data with intervals."""
-    signals = {name: (calibration.signals[name], test.signals[name]) for name in test.signals}
-    signals[BOTH] = _joined(calibration, test)
     result: dict[str, Any] = {}
-    for name, (fitted, signal) in signals.items():
-        trust = _trust(calibration, fitted, signal)
+    for name, signal in test.signals.items():
+        trust = _trust(calibration, calibration.signals[name], signal)
         result[name] = {
             f"first {span} frames": _score(
                 test.steps(span), signal[:, :span], trust[:, :span], seed, resamples
@@ -125,19 +121,6 @@ def _trust(calibration: Readings, fitted: np.ndarray, signal: np.ndarray) -> np.
     """Trust by a signal (n, horizon), whose calibration is fitted to the same of another store."""
     curve = fit_curve(fitted.ravel(), calibration.error.ravel(), calibration.mean_error.ravel())
     return np.interp(signal, *curve)
-
-
-def _joined(calibration: Readings, test: Readings) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of shortfall and age that is nearest to errors by least squares, on both stores."""
-    columns = [
-        np.stack([r.signals[WORST], r.signals[AGE], np.ones_like(r.error)], -1)
-        for r in (calibration, test)
-    ]
-    target = calibration.error.ravel() / calibration.mean_error.mean()
-    weights, *_ = np.linalg.lstsq(columns[0].reshape(target.size, -1), target, rcond=None)
-    lowest = (columns[0] @ weights).min()
-    first, second = (np.maximum(column @ weights - lowest, 0) for column in columns)
-    return first, second
 
 
 def _score(
@@ -221,7 +204,10 @@ STATISTICS: dict[str, Callable[[Readings, np.ndarray, np.ndarray], float | None]
 
 
 def drift(test: Readings, trust: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    """What dreams lose as they go on, and whether trust follows; lists begin with frame 1."""
+    """What dreams lose as they go on, and whether trust follows; lists begin with frame 1.
+
+    Horizons are steps before the mean falls below one half: of trust, and of what is explained.
+    """
     explained = 1 - test.error.mean(0) / test.mean_error.mean()
     return {
         "explained": explained.tolist(),
@@ -306,11 +292,16 @@ def costs(model: WorldModel, trust: Trust, repeats: int = 30) -> dict[str, float
     if not known.discrete:
         actions = torch.zeros(SLOTS, len(known.low), device=model.device)
     frames, _, state = model.imagine(model.initial_state(SLOTS), actions, noise)
-    worst = torch.zeros(SLOTS, device=model.device)
+    before = torch.zeros(SLOTS, device=model.device)
+
+    def step() -> None:
+        nonlocal state
+        _, _, state = model.imagine(state, actions, noise, reuse=True)
+
     parts: dict[str, Callable[[], Any]] = {
-        "step": lambda: model.imagine(state, actions, noise),
-        WORST: lambda: trust(model, state, worst),
-        SECOND: lambda: model.imagine(state, actions, noise),
+        "step": step,
+        TOTAL: lambda: trust(model, state, before),
+        SECOND: lambda: model.imagine(state.clone(), actions, noise, reuse=True),
         ENCODED: lambda: distance(model, encode(model, frames), state.latents),
     }
     seconds: dict[str, list[float]] = {name: [] for name in parts}

@@ -22,6 +22,7 @@ from dreamenv.evaluation.trust import (
     ENCODED,
     NOW,
     SECOND,
+    TOTAL,
     WORST,
     Readings,
     calibrate,
@@ -31,7 +32,6 @@ from dreamenv.evaluation.trust import (
     read_dreams,
 )
 from dreamenv.evaluation.trust_comparison import (
-    BOTH,
     auc,
     calibration_bins,
     compare,
@@ -139,6 +139,7 @@ def test_readings_stand_beside_the_errors_of_their_own_frames() -> None:
     expected = {
         NOW: [0.1, 0.3, 0.2],
         WORST: [0.1, 0.3, 0.3],
+        TOTAL: [0.1, 0.4, 0.6],
         AGE: [1, 2, 3],
         SECOND: [0, 0, 0],
         ENCODED: [(1 - x - (1 - x) ** 0.5) ** 2 for x in (0.1, 0.3, 0.2)],
@@ -150,7 +151,7 @@ def test_readings_stand_beside_the_errors_of_their_own_frames() -> None:
     assert readings.error[5] == pytest.approx([0.01, 0.09, 0.04], abs=3e-3)  # rounded to uint8
     assert readings.mean_error[5] == pytest.approx([0.25] * 3)
     free = read_dreams(model, clips, grey, context=2)
-    assert set(free.signals) == {NOW, WORST, AGE}
+    assert set(free.signals) == {NOW, WORST, TOTAL, AGE}
     assert np.array_equal(free.error, readings.error)
 
 
@@ -163,11 +164,9 @@ def test_a_second_draw_is_another_one() -> None:
     assert apart[0] == pytest.approx(0) and apart[2] == pytest.approx(0) and apart[1].max() > 0.01
 
 
-def readings_of(
-    error: np.ndarray, worst: np.ndarray, mean_error: float = 0.04, **others: np.ndarray
-) -> Readings:
+def readings_of(error: np.ndarray, signal: np.ndarray, mean_error: float = 0.04) -> Readings:
     age = np.broadcast_to(np.arange(1.0, error.shape[1] + 1), error.shape)
-    signals = {WORST: worst, NOW: worst, AGE: age, **others}
+    signals = {TOTAL: signal, NOW: signal, AGE: age}
     return Readings(signals, error, np.full(error.shape, mean_error), np.arange(len(error)))
 
 
@@ -196,13 +195,13 @@ def test_the_comparison_tells_the_clock_from_what_knows_more(rng: np.random.Gene
         return readings_of(error, error * rng.lognormal(0, 0.1, error.shape))
 
     scores = compare(drawn(), drawn(), spans=(4, 8), resamples=20)
-    knows, clock = (scores[name]["first 8 frames"] for name in (WORST, AGE))
+    knows, clock = (scores[name]["first 8 frames"] for name in (TOTAL, AGE))
     for name in ("spearman", "spearman_relative", "auc", "r2"):
         assert knows[name]["low"] > clock[name]["high"]
     assert knows["spearman_at_fixed_age"]["low"] > 0.8
     assert clock["spearman_at_fixed_age"]["mean"] is None
     assert knows["calibration_error"]["mean"] < 0.1
-    assert scores[BOTH]["first 4 frames"]["spearman"]["mean"] > 0.8
+    assert scores[TOTAL]["first 4 frames"]["spearman"]["mean"] > 0.8
 
 
 def test_bins_show_trust_and_what_was_really_explained() -> None:
@@ -294,8 +293,8 @@ def test_the_command_calibrates_and_compares(
     shown = capsys.readouterr().out
     assert Trust.load(checkpoint).calibrated
     result = json.loads(out.read_text())
-    assert {WORST, NOW, AGE, SECOND, ENCODED} < set(result["signals"])
+    assert {TOTAL, WORST, NOW, AGE, SECOND, ENCODED} == set(result["signals"])
     assert all(name in shown for name in result["signals"])
     assert len(result["drift"]["trust"]) == 5
     assert set(result["truncated_at_trust"]) == {"0.3", "0.5", "0.7"}
-    assert set(result["cost_of_reading_per_step"]) == {WORST, SECOND, ENCODED}
+    assert set(result["cost_of_reading_per_step"]) == {TOTAL, SECOND, ENCODED}
