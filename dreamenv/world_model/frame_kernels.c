@@ -8,12 +8,17 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #define INNER (SSM_HEADS * SSM_HEAD_DIM)
 #define CHANNELS (INNER + 2 * STATE_DIM)
 #define PROJECTED (INNER + CHANNELS + SSM_HEADS)
 #define HEADS (WIDTH / HEAD_DIM)
 #define KEYS ((WINDOW + 1) * TOKENS)
+// As many floats as fit a register and divide tokens and head dims.
+typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 #define SLOTS_IN_PARALLEL _Pragma("omp parallel for num_threads(threads) if (threads > 1)")
 
@@ -48,6 +53,14 @@ INLINE float fast_exp(float x) {
     float power;
     memcpy(&power, &bits, 4);
     return p * power;
+}
+
+// log(1 + exp(x)); log1p(u) is 2 atanh(u / (2 + u)), as a series good to 2e-8.
+INLINE float softplus(float x) {
+    float u = fast_exp(x < 0 ? x : -x), z = u / (2.f + u), q = z * z;
+    float series = 1.f + q * (0.33333333f + q * (0.2f + q * (0.14285714f + q * (0.11111111f
+        + q * (0.09090909f + q * (0.07692308f + q * 0.06666667f))))));
+    return (x < 0 ? 0.f : x) + 2.f * z * series;
 }
 
 INLINE float silu(float x) { return x / (1.f + fast_exp(-x)); }
@@ -111,6 +124,19 @@ void gelu(long slots, int threads, P *y, const float *bias) {
     }
 }
 
+// What a state forgets would end in denormal numbers, a hundred times slower than others.
+#ifdef __SSE__
+INLINE unsigned flush_denormals(void) {
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    return before;
+}
+INLINE void restore_denormals(unsigned before) { _mm_setcsr(before); }
+#else
+INLINE unsigned flush_denormals(void) { return 0; }
+INLINE void restore_denormals(unsigned before) { (void)before; }
+#endif
+
 typedef struct {
     const float *taps, *conv_bias, *step_bias, *decay, *skip;
 } ScanWeights;
@@ -135,8 +161,7 @@ INLINE void scan_block(
         }
         const P *raw = projected + i * PROJECTED + INNER + CHANNELS;
         for (int h = 0; h < SSM_HEADS; h++) {
-            float v = up(raw[h]) + w->step_bias[h];
-            step[i][h] = v > 20.f ? v : log1pf(expf(v));
+            step[i][h] = softplus(up(raw[h]) + w->step_bias[h]);
             reach[i][h] = step[i][h] * w->decay[h] + (i ? reach[i - 1][h] : 0.f);
         }
     }
@@ -164,7 +189,16 @@ INLINE void scan_block(
     memset(y, 0, sizeof y);
     for (int n = 0; n + 4 <= STATE_DIM; n += 4) {
         float *s0 = state + n * INNER, *s1 = s0 + INNER, *s2 = s1 + INNER, *s3 = s2 + INNER;
-        for (int i = 0; i < l; i++) {
+        int i = 0;
+        for (; i + 4 <= l; i += 4) {  // four tokens share what is loaded of the state
+            float c[4][4];
+            for (int m = 0; m < 4; m++) memcpy(c[m], mixed[i + m] + INNER + STATE_DIM + n, 16);
+            for (int j = 0; j < INNER; j++)
+                for (int m = 0; m < 4; m++)
+                    y[i + m][j] += c[m][0] * s0[j] + c[m][1] * s1[j] + c[m][2] * s2[j]
+                                   + c[m][3] * s3[j];
+        }
+        for (; i < l; i++) {
             const float *c = mixed[i] + INNER + STATE_DIM + n;
             for (int j = 0; j < INNER; j++)
                 y[i][j] += c[0] * s0[j] + c[1] * s1[j] + c[2] * s2[j] + c[3] * s3[j];
@@ -216,7 +250,8 @@ void scan(
 ) {
     int blocks = TOKENS / length;
     SLOTS_IN_PARALLEL
-    for (long s = 0; s < slots; s++)
+    for (long s = 0; s < slots; s++) {
+        unsigned before = flush_denormals();
         for (long g = s * blocks; g < (s + 1) * blocks; g++) {
             const P *in = projected + g * length * PROJECTED;
             P *tail = tails + g * (TAPS - 1) * CHANNELS, *to = out + g * length * INNER;
@@ -226,6 +261,8 @@ void scan(
             else if (length == TOKENS) scan_block(TOKENS, in, tail, state, w, keep, to);
             else scan_block(length, in, tail, state, w, keep, to);
         }
+        restore_denormals(before);
+    }
 }
 
 typedef struct {
@@ -288,27 +325,46 @@ void attend(
                     value[WINDOW * TOKENS + i][j] = up(from[2 * WIDTH + j]);
             }
             for (int i = 0; i < TOKENS; i++) most[i] = -INFINITY, total[i] = 0;
-            for (int k = first; k < KEYS; k++) {
-                float sum[TOKENS] = {0};
-                for (int j = 0; j < HEAD_DIM; j++)
-                    for (int i = 0; i < TOKENS; i++) sum[i] += key[k][j] * query[j][i];
-                for (int i = 0; i < TOKENS; i++) {
-                    score[k][i] = sum[i];
-                    most[i] = most[i] > sum[i] ? most[i] : sum[i];
+            // Four keys, and below four queries, at a time: sums that do not wait for each other.
+            for (int k = first; k < KEYS; k += 4)
+                for (int i = 0; i < TOKENS; i += LANES) {
+                    Lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+                    for (int j = 0; j < HEAD_DIM; j++) {
+                        Lanes q = *(Lanes *)&query[j][i];
+                        s0 += key[k][j] * q;
+                        s1 += key[k + 1][j] * q;
+                        s2 += key[k + 2][j] * q;
+                        s3 += key[k + 3][j] * q;
+                    }
+                    *(Lanes *)&score[k][i] = s0;
+                    *(Lanes *)&score[k + 1][i] = s1;
+                    *(Lanes *)&score[k + 2][i] = s2;
+                    *(Lanes *)&score[k + 3][i] = s3;
                 }
-            }
+            for (int k = first; k < KEYS; k++)
+                for (int i = 0; i < TOKENS; i++)
+                    most[i] = most[i] > score[k][i] ? most[i] : score[k][i];
             for (int k = first; k < KEYS; k++)
                 for (int i = 0; i < TOKENS; i++) {
                     score[k][i] = fast_exp(score[k][i] - most[i]);
                     total[i] += score[k][i];
                 }
-            for (int i = 0; i < TOKENS; i++) {
-                float sum[HEAD_DIM] = {0};
-                for (int k = first; k < KEYS; k++)
-                    for (int j = 0; j < HEAD_DIM; j++) sum[j] += score[k][i] * value[k][j];
-                P *to = out + (s * TOKENS + i) * WIDTH + h * HEAD_DIM;
-                for (int j = 0; j < HEAD_DIM; j++) to[j] = down(sum[j] / total[i]);
-            }
+            for (int i = 0; i < TOKENS; i += 4)
+                for (int j = 0; j < HEAD_DIM; j += LANES) {
+                    Lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+                    for (int k = first; k < KEYS; k++) {
+                        Lanes v = *(Lanes *)&value[k][j];
+                        s0 += score[k][i] * v;
+                        s1 += score[k][i + 1] * v;
+                        s2 += score[k][i + 2] * v;
+                        s3 += score[k][i + 3] * v;
+                    }
+                    Lanes sums[4] = {s0, s1, s2, s3};
+                    for (int m = 0; m < 4; m++) {
+                        P *to = out + (s * TOKENS + i + m) * WIDTH + h * HEAD_DIM + j;
+                        for (int n = 0; n < LANES; n++) to[n] = down(sums[m][n] / total[i + m]);
+                    }
+                }
         }
         if (keep) {
             memmove(keys, keys + frame, (WINDOW - 1) * frame * sizeof(P));
@@ -319,4 +375,85 @@ void attend(
                        qkv + (s * TOKENS + i) * 3 * WIDTH + 2 * WIDTH, WIDTH * sizeof(P));
         }
     }
+}
+
+// The decoder: images are (slot, pixel, channel), between convolutions.
+
+// out = silu(x).
+void silu_image(long slots, int threads, long size, const P *x, P *out) {
+    SLOTS_IN_PARALLEL
+    for (long s = 0; s < slots; s++)
+        for (long j = s * size; j < (s + 1) * size; j++) out[j] = down(silu(up(x[j])));
+}
+
+// x = silu(group norm(x)).
+void group_norm_silu(
+    long slots, int threads, long pixels, int channels, int groups, P *x, const float *weight,
+    const float *bias
+) {
+    const int size = channels / groups;
+    SLOTS_IN_PARALLEL
+    for (long s = 0; s < slots; s++) {
+        P *image = x + s * pixels * channels;
+        float scale[channels], shift[channels];
+        memset(scale, 0, sizeof scale);
+        memset(shift, 0, sizeof shift);
+        for (long i = 0; i < pixels; i++)
+            for (int j = 0; j < channels; j++) scale[j] += up(image[i * channels + j]);
+        for (int g = 0; g < groups; g++) {
+            float sum = 0;
+            for (int j = g * size; j < (g + 1) * size; j++) sum += scale[j];
+            for (int j = g * size; j < (g + 1) * size; j++) scale[j] = sum / (size * pixels);
+        }
+        for (long i = 0; i < pixels; i++)
+            for (int j = 0; j < channels; j++) {
+                float centred = up(image[i * channels + j]) - scale[j];
+                shift[j] += centred * centred;
+            }
+        for (int g = 0; g < groups; g++) {
+            float sum = 0;
+            for (int j = g * size; j < (g + 1) * size; j++) sum += shift[j];
+            float factor = 1.f / sqrtf(sum / (size * pixels) + 1e-5f);
+            for (int j = g * size; j < (g + 1) * size; j++) {
+                float mean = scale[j];
+                scale[j] = factor * weight[j];
+                shift[j] = bias[j] - mean * scale[j];
+            }
+        }
+        for (long i = 0; i < pixels; i++)
+            for (int j = 0; j < channels; j++) {
+                P *to = image + i * channels + j;
+                *to = down(silu(up(*to) * scale[j] + shift[j]));
+            }
+    }
+}
+
+// Pixels of times² · channels, ordered (row, column, channel) within, to times × times pixels.
+void spread_pixels(
+    long slots, int threads, int height, int width, int times, int channels, const P *x, P *out
+) {
+    const long run = times * channels;
+    SLOTS_IN_PARALLEL
+    for (long s = 0; s < slots; s++)
+        for (long y = s * height; y < (s + 1) * height; y++)
+            for (int i = 0; i < times; i++)
+                for (int c = 0; c < width; c++)
+                    memcpy(out + ((y * times + i) * width + c) * run,
+                           x + ((y * width + c) * times + i) * run, run * sizeof(P));
+}
+
+// The same into frames: from −1 … 1 to 0 … 1.
+void spread_frames(
+    long slots, int threads, int height, int width, int times, int channels, const P *x, float *out
+) {
+    const long run = times * channels;
+    SLOTS_IN_PARALLEL
+    for (long s = 0; s < slots; s++)
+        for (long y = s * height; y < (s + 1) * height; y++)
+            for (int i = 0; i < times; i++)
+                for (int c = 0; c < width; c++) {
+                    const P *from = x + ((y * width + c) * times + i) * run;
+                    float *to = out + ((y * times + i) * width + c) * run;
+                    for (long j = 0; j < run; j++) to[j] = up(from[j]) * 0.5f + 0.5f;
+                }
 }

@@ -18,10 +18,18 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 SOURCE = Path(__file__).with_suffix(".c")
 SWITCH = "DREAMENV_KERNELS"
-BASE_FLAGS = ("-O3", "-march=native", "-std=c11", "-ffast-math", "-fno-finite-math-only",
-              "-shared", "-fPIC")  # fmt: skip
+BASE_FLAGS = (
+    "-O3", "-march=native", "-std=c11", "-shared", "-fPIC",
+    # Of -ffast-math what lets sums be vectorised, not what would change the whole process:
+    # linked so, a library flushes denormal numbers to zero wherever it is loaded.
+    "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math",
+    "-freciprocal-math",
+)  # fmt: skip
 EXTRA_FLAGS = (("-fopenmp", "-mprefer-vector-width=512"), ("-fopenmp",), ())
 """Tried in this order, because not every compiler and machine knows them."""
 
@@ -40,6 +48,16 @@ def load_kernels(**sizes: int) -> ctypes.CDLL | None:
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         logger.info("dreams run without compiled kernels: %s", error)
         return None
+
+
+def address(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor's numbers begin, as kernels take it."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def batch(slots: int) -> tuple[ctypes.c_long, ctypes.c_int]:
+    """What every kernel takes first: the number of slots, and of threads to share them."""
+    return ctypes.c_long(slots), ctypes.c_int(torch.get_num_threads())
 
 
 def _compiled(compiler: str, defines: list[str]) -> Path:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dreamenv.world_model.dynamics import Dynamics
-from dreamenv.world_model.frame_kernels import load_kernels
+from dreamenv.world_model.frame_kernels import address, batch, load_kernels
+from dreamenv.world_model.kernel_decoding import KernelDecoder
 from dreamenv.world_model.layers import DynamicsLayer
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import DynamicsStepper, LayerStepper, Product
+from dreamenv.world_model.stepping import FrameStepper, LayerStepper, Product
+from dreamenv.world_model.tokenizer import Tokenizer
 
 
-def make_stepper(dynamics: Dynamics, dtype: torch.dtype) -> DynamicsStepper:
-    """The fastest stepper that this machine has for a dynamics, with products in `dtype`."""
+def make_stepper(dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype) -> FrameStepper:
+    """The fastest stepper that this machine has for a model, with products in `dtype`."""
+    kernels = _kernels_for(dynamics, dtype)
+    if kernels is None:
+        return FrameStepper(dynamics, tokenizer, dtype)
+    return KernelStepper(dynamics, tokenizer, dtype, kernels)
+
+
+def _kernels_for(dynamics: Dynamics, dtype: torch.dtype) -> ctypes.CDLL | None:
     config, position = dynamics.config, dynamics.position
     if (
         position.device.type != "cpu"
         or position.dtype != torch.float32
         or dtype not in (torch.float32, torch.bfloat16)
-        or config.ssm_state_dim % 4  # the kernel takes four rows of a state at a time
+        or len(position) % 4  # kernels take four tokens and four rows of a state at a time
+        or config.ssm_state_dim % 4
     ):
-        return DynamicsStepper(dynamics, dtype)
+        return None
     first = cast(DynamicsLayer, dynamics.layers[0])
-    kernels = load_kernels(
+    return load_kernels(
         TOKENS=len(position),
         WIDTH=config.width,
         HIDDEN=cast(nn.Linear, first.mlp[0]).out_features,
@@ -36,22 +47,26 @@ def make_stepper(dynamics: Dynamics, dtype: torch.dtype) -> DynamicsStepper:
         SSM_HEAD_DIM=config.ssm_head_dim,
         STATE_DIM=config.ssm_state_dim,
         TAPS=config.ssm_conv,
+        LANES=math.gcd(len(position), config.attention_head_dim, 16),
         HALF=int(dtype == torch.bfloat16),
     )
-    return KernelStepper(dynamics, dtype, kernels) if kernels else DynamicsStepper(dynamics, dtype)
 
 
-class KernelStepper(DynamicsStepper):
-    """`DynamicsStepper` in float32 on the CPU, by compiled kernels.
+class KernelStepper(FrameStepper):
+    """`FrameStepper` in float32 on the CPU, by compiled kernels.
 
     Args:
         dynamics: one that `can_step`.
+        tokenizer: its latents are decoded.
         dtype: of matrix products, float32 or bfloat16.
         kernels: compiled for its sizes.
     """
 
-    def __init__(self, dynamics: Dynamics, dtype: torch.dtype, kernels: ctypes.CDLL) -> None:
-        super().__init__(dynamics, dtype)
+    def __init__(
+        self, dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype, kernels: ctypes.CDLL
+    ) -> None:
+        super().__init__(dynamics, tokenizer, dtype)
+        self._decoder = KernelDecoder(tokenizer, dtype, kernels)
         self._kernels = kernels
         self._weights = [_LayerWeights(layer) for layer in self.layers]
         self._buffers: dict[str, Tensor] = {}
@@ -73,8 +88,8 @@ class KernelStepper(DynamicsStepper):
         x = self.enter(noisy, state)
         table, rows = self.modulations(level, actions)
         parts, width = table.shape[2:]
-        batch = ctypes.c_long(len(noisy)), ctypes.c_int(torch.get_num_threads())
-        which = _address(rows), ctypes.c_long(len(self.layers) * parts * width)
+        slots = batch(len(noisy))
+        which = address(rows), ctypes.c_long(len(self.layers) * parts * width)
         normed, product = buffers["normed"], buffers["product"]
 
         def modulation(layer: int, part: int) -> ctypes.c_void_p:
@@ -87,9 +102,9 @@ class KernelStepper(DynamicsStepper):
             before = (layer, 3 * part - 1) if part else (layer - 1, parts - 1)
             added = product if layer or part else None
             kernels.residual_norm(
-                *batch, _address(x), _address(added), _address(bias), _address(order),
+                *slots, address(x), address(added), address(bias), address(order),
                 modulation(*before), modulation(layer, 3 * part), modulation(layer, 3 * part + 1),
-                *which, _address(new_order), _address(normed),
+                *which, address(new_order), address(normed),
             )  # fmt: skip
 
         bias = None
@@ -97,29 +112,33 @@ class KernelStepper(DynamicsStepper):
             norm(i, 0, bias, new_order=w.order)
             torch.mm(normed, w.scan_in, out=buffers["projected"])
             kernels.scan(
-                *batch, w.length, _address(buffers["projected"]), _address(memory["conv"]),
-                _address(memory["ssm"]), w.scan, ctypes.c_int(keep), _address(buffers["scanned"]),
+                *slots, w.length, address(buffers["projected"]), address(memory["conv"]),
+                address(memory["ssm"]), w.scan, ctypes.c_int(keep), address(buffers["scanned"]),
             )  # fmt: skip
             torch.mm(buffers["scanned"], w.scan_out, out=product)
             norm(i, 1, order=w.order)
             torch.mm(normed, w.qkv, out=buffers["qkv"])
             kernels.attend(
-                *batch, _address(buffers["qkv"]), _address(memory["keys"]),
-                _address(memory["values"]), _address(state.frames), w.attention,
-                ctypes.c_int(keep), _address(normed),
+                *slots, address(buffers["qkv"]), address(memory["keys"]),
+                address(memory["values"]), address(state.frames), w.attention,
+                ctypes.c_int(keep), address(normed),
             )  # fmt: skip
             torch.mm(normed, w.attention_out, out=product)
             norm(i, 2)
             torch.mm(normed, w.up, out=buffers["hidden"])
-            kernels.gelu(*batch, _address(buffers["hidden"]), _address(w.up_bias))
+            kernels.gelu(*slots, address(buffers["hidden"]), address(w.up_bias))
             torch.mm(buffers["hidden"], w.down, out=product)
             bias = w.down_bias
         tokens = torch.empty_like(x)
         kernels.residual_final(
-            *batch, _address(x), _address(product), _address(bias),
-            modulation(len(self.layers) - 1, parts - 1), *which, _address(tokens),
+            *slots, address(x), address(product), address(bias),
+            modulation(len(self.layers) - 1, parts - 1), *which, address(tokens),
         )  # fmt: skip
         return tokens
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """As in the base class."""
+        return self._decoder(latents, self.dynamics.grid)
 
     def _buffers_for(self, slots: int) -> dict[str, Tensor]:
         """Where products and kernels write, made once for a number of slots."""
@@ -169,7 +188,3 @@ def _turned(product: Product) -> Tensor:
 def _wide_bias(product: Product) -> Tensor:
     assert product.bias is not None
     return product.bias.float()
-
-
-def _address(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())

@@ -19,7 +19,7 @@ from dreamenv.world_model.kernel_stepping import make_stepper
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import DynamicsStepper, can_step
+from dreamenv.world_model.stepping import FrameStepper, can_step
 from dreamenv.world_model.tokenizer import Tokenizer
 
 
@@ -46,7 +46,7 @@ class WorldModel(nn.Module):
         self.head = OutcomeHead(config.dynamics.width, config.rewards)
         self.compute_dtype = torch.float32
         """bfloat16 runs matrix products in half the time; SSM state and noise stay in float32."""
-        self._stepper: DynamicsStepper | None = None
+        self._stepper: FrameStepper | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the stepper: it is made anew, and holds addresses of this process."""
@@ -150,19 +150,18 @@ class WorldModel(nn.Module):
             state, shared, committed, 1 - sampler.context_noise, action, keep=True
         )
         with self.autocast():
-            frames = self.tokenizer.decode(latents, self.config.grid)
             outcome = self.head(tokens.mean(1))
         outcome.features = self.dynamics._regions(tokens.unsqueeze(1)).squeeze(1)
         state = State(state.layers, committed, level, state.frames + 1, state.grows)
-        return frames, outcome, state
+        return stepper.decode(latents), outcome, state
 
-    def _current_stepper(self) -> DynamicsStepper:
+    def _current_stepper(self) -> FrameStepper:
         """The stepper, made anew if weights or their precision have changed since."""
         half = self.compute_dtype != torch.float32
         dtype = self.compute_dtype if half else self.dynamics.position.dtype
         if self._stepper is None or not self._stepper.is_current(dtype):
             assert isinstance(self.dynamics, Dynamics)
-            self._stepper = make_stepper(self.dynamics, dtype)
+            self._stepper = make_stepper(self.dynamics, self.tokenizer, dtype)
         return self._stepper
 
     def _outcome(self, prediction: Prediction) -> Outcome:

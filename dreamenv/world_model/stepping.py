@@ -1,4 +1,4 @@
-"""One imagined frame at a time, in place: the arithmetic of `Dynamics` laid out for speed.
+"""One imagined frame at a time, in place: the model's arithmetic laid out for speed.
 
 `Dynamics.forward` defines what is computed, for any number of frames and two streams. Here is the
 same for a single frame, which is all a dream needs: weights are joined and cast once, conditions
@@ -20,33 +20,36 @@ from dreamenv.world_model.diffusion import belief
 from dreamenv.world_model.dynamics import Dynamics
 from dreamenv.world_model.layers import BlockScan, DynamicsLayer
 from dreamenv.world_model.state import LayerState, State
+from dreamenv.world_model.tokenizer import Tokenizer
 
 
 def can_step(dynamics: nn.Module) -> bool:
-    """Whether `DynamicsStepper` covers this architecture; others imagine by the reference path."""
+    """Whether `FrameStepper` covers this architecture; others imagine by the reference path."""
     if not isinstance(dynamics, Dynamics) or not isinstance(dynamics.action, ActionEmbedding):
         return False
     config = dynamics.config
     return config.scan != "none" and config.attention == "window" and not config.ssm_recall
 
 
-class DynamicsStepper:
-    """Single-frame passes of a `Dynamics` with its weights as they are now.
+class FrameStepper:
+    """Single-frame passes of a `Dynamics`, and the decoder, with their weights as they are now.
 
     Args:
         dynamics: one that `can_step`.
+        tokenizer: its latents are decoded.
         dtype: of matrix products; everything else is in the dtype of the SSM state.
     """
 
-    def __init__(self, dynamics: Dynamics, dtype: torch.dtype) -> None:
-        self.dynamics, self.dtype = dynamics, dtype
+    def __init__(self, dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
+        self.dynamics, self.tokenizer, self.dtype = dynamics, tokenizer, dtype
         self.wide = dynamics.position.dtype
         layers = cast(list[DynamicsLayer], dynamics.layers)
         self.layers = [LayerStepper(layer, dtype, self.wide) for layer in layers]
         self.project = Product(dynamics.project, dtype)
         self.output = Product(dynamics.output, dtype)
         self._tables: dict[float, Tensor] = {}
-        self._sources = [*dynamics.parameters(), *dynamics.buffers()]
+        modules = (dynamics, tokenizer)
+        self._sources = [x for m in modules for x in (*m.parameters(), *m.buffers())]
         self._versions = _versions(self._sources)
 
     def is_current(self, dtype: torch.dtype) -> bool:
@@ -101,6 +104,15 @@ class DynamicsStepper:
         )  # fmt: skip
         return (mean + scale * output).squeeze(1)
 
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (b, latents, channels) → frames (b, H, W, C), about in [0, 1]."""
+        with self._autocast():
+            return self.tokenizer.decode(latents, self.dynamics.grid)
+
+    def _autocast(self) -> torch.autocast:
+        device = self.dynamics.position.device.type
+        return torch.autocast(device, self.dtype, enabled=self.dtype != self.wide)
+
     def modulations(self, level: float, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of scales (one added), shifts and gates of every layer, and each slot's row.
 
@@ -117,7 +129,7 @@ class DynamicsStepper:
     def _modulate(self, level: float, action: Tensor) -> Tensor:
         dynamics = self.dynamics
         levels = torch.full(action.shape[:1], level, dtype=self.wide, device=action.device)
-        with torch.autocast(action.device.type, self.dtype, enabled=self.dtype != self.wide):
+        with self._autocast():
             condition = F.silu(dynamics._embed_level(levels) + action)
             layers = cast(list[DynamicsLayer], dynamics.layers)
             joined = torch.stack([layer.modulation(condition) for layer in layers], 1)

@@ -20,7 +20,7 @@ from dreamenv.world_model.state import State
 from tests.world_model.models import random_actions, random_frames, tiny_config, tiny_model
 
 SIZES = {"TOKENS": 4, "WIDTH": 8, "HIDDEN": 16, "HEAD_DIM": 4, "WINDOW": 2, "SSM_HEADS": 4,
-         "SSM_HEAD_DIM": 4, "STATE_DIM": 4, "TAPS": 3, "HALF": 0}  # fmt: skip
+         "SSM_HEAD_DIM": 4, "STATE_DIM": 4, "TAPS": 3, "LANES": 4, "HALF": 0}  # fmt: skip
 EVERY_BLOCK = {"ssm_state_dim": 4, "scan_blocks": ((4, 4), (2, 2), (1, 1), (1, 2))}
 CONFIGS: dict[str, WorldModelConfig] = {
     "every block size": tiny_config(EVERY_BLOCK, frame_size=(64, 64)),
@@ -44,9 +44,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def with_kernels(config: WorldModelConfig) -> WorldModel:
     model = tiny_model(config).float()
-    if not isinstance(make_stepper(model.dynamics, torch.float32), KernelStepper):
+    if not steps_by_kernels(model):
         pytest.skip("there is no C compiler here")
     return model
+
+
+def steps_by_kernels(model: WorldModel) -> bool:
+    stepper = make_stepper(model.dynamics, model.tokenizer, torch.float32)
+    return isinstance(stepper, KernelStepper)
 
 
 def actions_of(model: WorldModel, slots: int, seed: int) -> Tensor:
@@ -140,7 +145,9 @@ def test_without_kernels_dreams_go_on(
         monkeypatch.setenv("CC", "/bin/false")
     kept = set(own_cache.glob("*"))
     model = tiny_model(CONFIGS["every block size"]).float()
-    assert not isinstance(make_stepper(model.dynamics, torch.float32), KernelStepper)
+    assert not isinstance(
+        make_stepper(model.dynamics, model.tokenizer, torch.float32), KernelStepper
+    )
     state = slots_of_different_age(model)
     given = torch.tensor([0, 1, 2]), noise(model, 0)
     wanted, _, _ = model.imagine(state, *given)
