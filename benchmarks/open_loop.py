@@ -29,7 +29,7 @@ import dreamenv
 from dreamenv.errors import DreamEnvError
 from dreamenv.evaluation.film_strip import film_strip
 from dreamenv.evaluation.held_out import HeldOut, measure_held_out
-from dreamenv.evaluation.report import aligned
+from dreamenv.evaluation.text_table import aligned
 from dreamenv.files import atomic_write_bytes, atomic_write_json
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `agents`, wh
 from agents import AgentConfig, train
 from dreamenv.errors import DreamEnvError
 from dreamenv.evaluation.gap import measure_gap
-from dreamenv.evaluation.report import gap_table, write_reports
+from dreamenv.evaluation.gap_config import GapConfig
+from dreamenv.evaluation.report import one_line, write_report
 
 DREAM, REAL = "DreamEnv-MemoryMaze-v0", "MemoryMaze-9x9-v0"
 
@@ -26,29 +27,31 @@ def main() -> int:
     """Train, score, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20_480, help="training steps in the dream")
-    parser.add_argument("--episodes", type=int, default=32, help="scored on each side")
+    parser.add_argument("--spawns", type=int, default=32, help="episodes on each side")
     parser.add_argument("--horizon", type=int, default=64, help="steps of a scored episode")
     parser.add_argument("--out", default="runs/demo")
     args = parser.parse_args()
     out = Path(args.out)
     shutil.rmtree(out / "agent", ignore_errors=True)  # the demo always trains afresh
     try:
-        print(f"1/3 train PPO for {args.steps:,} steps inside {DREAM}")
+        print(f"1/2 train PPO for {args.steps:,} steps inside {DREAM}")
         agent = train(AgentConfig(env=DREAM, out=out / "agent", steps=args.steps, eval_every=0))
-        reports = []
-        for number, who in enumerate((agent, "random"), 2):
-            print(f"{number}/3 score {who} in {DREAM} and in {REAL}")
-            reports.append(
-                measure_gap(
-                    who, DREAM, REAL, args.episodes, args.horizon, clips=args.episodes, workers=2
-                )
-            )
+        print(f"2/2 score it, and an agent that acts at random, in {DREAM} and in {REAL}")
+        config = GapConfig(
+            agents=(str(agent), "random"),
+            real_id=REAL,
+            dream_id=DREAM,
+            spawns=args.spawns,
+            horizon=args.horizon,
+            clip_horizon=min(GapConfig.clip_horizon, args.horizon),
+            workers=2,
+        )
+        report = measure_gap(config, out / "plays")
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n" + gap_table(reports))
-    data, picture = write_reports(reports, out, command="make demo")
-    print(f"\npicture: {picture}\nnumbers: {data}")
+    data, page = write_report(report, out, "make demo")
+    print(f"\n{one_line(report.result)}\n\npage:    {page}\nnumbers: {data}")
     return 0
 
 

@@ -42,6 +42,8 @@ class Agent(Protocol):
     """Anything that chooses actions for N episodes at a time."""
 
     name: str
+    observation: str
+    """What a dream shows it: "frame", or "memory" if it was trained with that."""
 
     def act(self, observation: Observation, episode_start: np.ndarray) -> np.ndarray:
         """Choose the next action of each episode.
@@ -95,10 +97,9 @@ def load_agent(
             these actions.
         MissingDependencyError: Stable-Baselines3 or sb3-contrib is not installed.
     """
-    name, _, argument = str(spec).partition(":")
-    if name in SCRIPTED:
-        return _scripted(str(spec), name, argument, action_space, seed)
-    path = _find_zip(Path(spec))
+    if is_scripted(spec):
+        return _scripted(str(spec), action_space, seed)
+    path = find_zip(spec)
     model = _load_model(path)
     if model.action_space != action_space:
         raise CheckpointError(
@@ -111,7 +112,8 @@ def load_agent(
     return agent
 
 
-def _scripted(spec: str, name: str, argument: str, action_space: spaces.Space, seed: int) -> Agent:
+def _scripted(spec: str, action_space: spaces.Space, seed: int) -> Agent:
+    name, _, argument = spec.partition(":")
     if name == "sticky":
         stickiness = _probability(name, argument, STICKINESS)
         return RandomAgent(spec, action_space, seed, stickiness)
@@ -132,6 +134,7 @@ class _SavedAgent:
         self, model: PPO | RecurrentPPO, path: Path, seed: int, deterministic: bool
     ) -> None:
         self.name = type(model).__name__
+        self.observation = "memory" if isinstance(model.observation_space, spaces.Dict) else "frame"
         self._model = model
         self._path = path
         self._seed = seed
@@ -148,6 +151,9 @@ class _SavedAgent:
 
     def act(self, observation: Observation, episode_start: np.ndarray) -> np.ndarray:
         self.check(observation)
+        if isinstance(observation, dict):  # an agent may have learnt from the memory alone
+            known = _shapes(self._model.observation_space)
+            observation = {name: observation[name] for name in known}
         count = len(episode_start)
         if self._memory is not None and count != self._num_episodes:
             raise EnvironmentUsageError(
@@ -171,10 +177,10 @@ class _SavedAgent:
             given: the space of one episode's observations, or a batch of them.
         """
         trained_on, shapes = _shapes(self._model.observation_space), _shapes(given)
-        if shapes.keys() == trained_on.keys() and all(
+        if shapes.keys() >= trained_on.keys() and all(
             # Stable-Baselines3 stores images channel-first and transposes what it is given.
-            shape in (trained_on[name], _channel_last(trained_on[name]))
-            for name, shape in shapes.items()
+            shapes[name] in (shape, _channel_last(shape))
+            for name, shape in trained_on.items()
         ):
             return
         if "memory" in trained_on and "memory" not in shapes:
@@ -233,8 +239,18 @@ def _probability(name: str, text: str, default: float) -> float:
     return value
 
 
-def _find_zip(path: Path) -> Path:
-    """The agent's file: the path itself, `agent.zip` in a folder, or the path plus `.zip`."""
+def is_scripted(spec: str | Path) -> bool:
+    """Whether `spec` names an agent that no file is needed for."""
+    return str(spec).partition(":")[0] in SCRIPTED
+
+
+def find_zip(spec: str | Path) -> Path:
+    """The agent's file: the path itself, `agent.zip` in a folder, or the path plus `.zip`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(spec)
     for candidate in (path, path / "agent.zip", path.with_name(path.name + ".zip")):
         if candidate.is_file():
             return candidate

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 WATCHED = 3
 """Context frames shown of each clip: the last ones."""
-PICKS = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16)
+PICKS = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 24, 32)
 """Imagined steps shown."""
 GAP, LABELS, HEADER = 2, 52, 18
 """Pixels, at scale 1, between frames, for the names of the rows, and above the frames."""
@@ -41,9 +41,7 @@ def film_strip(real: np.ndarray, dreamt: np.ndarray, context: int, scale: int = 
         draw.text((x * scale, y * scale), words, "black", font_size=11 * scale, anchor=anchor)
 
     def paste(frame: np.ndarray, x: int, y: int) -> None:
-        image = Image.fromarray(np.repeat(frame, 3 // frame.shape[-1], -1))
-        enlarged = image.resize((width * scale, height * scale), Image.Resampling.NEAREST)
-        picture.paste(enlarged, (x * scale, y * scale))
+        _paste(picture, frame, x, y, scale)
 
     text(watched * step_x / 2, HEADER / 2, f"last {watched} of {context} watched", "mm")
     for column, step in enumerate(picks):
@@ -61,3 +59,57 @@ def film_strip(real: np.ndarray, dreamt: np.ndarray, context: int, scale: int = 
             paste(real[clip, context + step - 1], past + column * step_x, top)
             paste(dreamt[clip, step - 1], past + column * step_x, top + height + GAP)
     return np.asarray(picture)
+
+
+def paid_strip(
+    dreamt: np.ndarray,
+    real: np.ndarray,
+    dream_rewards: np.ndarray,
+    real_rewards: np.ndarray,
+    first: int,
+    scale: int = 2,
+) -> np.ndarray:
+    """Draw consecutive frames of a dream above the real ones under the same actions.
+
+    What was paid on arriving at a frame stands below it.
+
+    Args:
+        dreamt: (t, H, W, 1 or 3) uint8.
+        real: (t, H, W, 1 or 3) uint8.
+        dream_rewards: (t,).
+        real_rewards: (t,).
+        first: number of the first step.
+        scale: pixels of the picture per pixel of a frame.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    count, height, width = dreamt.shape[:3]
+    row = height + HEADER
+    size = LABELS + count * (width + GAP), HEADER + 2 * row
+    picture = Image.new("RGB", (size[0] * scale, size[1] * scale), "white")
+    draw = ImageDraw.Draw(picture)
+
+    def text(x: float, y: float, words: str, colour: str, anchor: str) -> None:
+        draw.text((x * scale, y * scale), words, colour, font_size=11 * scale, anchor=anchor)
+
+    for number in range(count):
+        x = LABELS + number * (width + GAP)
+        text(x + width / 2, HEADER / 2, f"+{first + number}", "black", "mm")
+        for line, (frames, rewards) in enumerate(((dreamt, dream_rewards), (real, real_rewards))):
+            top = HEADER + line * row
+            _paste(picture, frames[number], x, top, scale)
+            if rewards[number]:
+                words = f"paid {rewards[number]:.2g}"
+                text(x + width / 2, top + height + HEADER / 2, words, "red", "mm")
+    for line, name in enumerate(("dreamt", "real")):
+        text(LABELS - 5, HEADER + line * row + height / 2, name, "black", "rm")
+    return np.asarray(picture)
+
+
+def _paste(picture: Image.Image, frame: np.ndarray, x: int, y: int, scale: int) -> None:
+    """Put a frame (H, W, 1 or 3), enlarged, where `x` and `y` are at scale 1."""
+    image = Image.fromarray(np.repeat(frame, 3 // frame.shape[-1], -1))
+    size = image.width * scale, image.height * scale
+    enlarged = image.resize(size, Image.Resampling.NEAREST)
+    picture.paste(enlarged, (x * scale, y * scale))

@@ -1,4 +1,4 @@
-"""`python -m dreamenv gap`: score an agent in a dream and in the real environment."""
+"""`python -m dreamenv gap`: how far to trust what agents do in a dream; see docs/gap.md."""
 
 from __future__ import annotations
 
@@ -6,74 +6,95 @@ import argparse
 import json
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from dreamenv.errors import ConfigError
 
+AGENTS = "saved agents (zip or run folder), random, sticky:0.9, forward:0.6, wall, seek"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `gap`."""
-    parser.add_argument(
-        "--agent",
-        required=True,
-        nargs="+",
-        metavar="SPEC",
-        help="saved agents (zip or run folder), random, sticky or sticky:0.8; one column each",
-    )
-    parser.add_argument("--dream", default="DreamEnv-MemoryMaze-v0", help="id of a dream")
+    # Imported late, as in `run`: only this command needs it.
+    from dreamenv.evaluation.gap_config import GapConfig
+
+    default = {entry.name: entry.default for entry in fields(GapConfig)}
+
+    def add(flag: str, kind: Any, summary: str) -> None:
+        name = flag.lstrip("-").replace("-", "_")
+        parser.add_argument(flag, type=kind, default=default[name], help=summary)
+
+    def several(flag: str, what: str, summary: str, **more: Any) -> None:
+        more = more or {"default": []}
+        parser.add_argument(flag, nargs="+", metavar=what, help=summary, **more)
+
+    def mapping(flag: str, summary: str) -> None:
+        parser.add_argument(flag, type=_mapping, default={}, metavar="JSON", help=summary)
+
+    several("--agent", "SPEC", f"reported in full: {AGENTS}", required=True)
+    several("--population", "SPEC", "more agents, for the ranking")
+    parser.add_argument("--dream", default=default["dream_id"], help="id of a dream")
     parser.add_argument("--real", required=True, help="Gymnasium id, or module:id")
-    parser.add_argument("--episodes", type=int, default=16, help="episodes on each side")
-    parser.add_argument("--horizon", type=int, default=256, help="steps of each episode")
-    parser.add_argument("--out", required=True, help="folder for gap.json and gap.png")
+    parser.add_argument("--out", required=True, help="folder for gap.json, gap.html and plays/")
+    add("--spawns", int, "places from which every agent plays in both worlds")
+    add("--horizon", int, "steps from each")
+    add("--rollouts", str, "held-out rollouts to draw from; else the checkpoint's spawns")
+    add("--latest-start", _step, "latest step of its episode at which a spawn begins, or any")
+    add("--near-rewards", float, "share of spawns drawn shortly before a reward of the rollouts")
+    add("--match-tolerance", float, "mean grey levels by which a spawn's real frame may differ")
+    add("--clips", int, "clips to foretell, of each agent's episodes and of the rollouts")
+    add("--clip-horizon", int, "imagined frames of each")
     parser.add_argument(
-        "--dream-kwargs", default="{}", metavar="JSON", help='such as {"checkpoint": "runs/maze"}'
+        "--no-exploitation",
+        dest="exploitation",
+        action="store_false",
+        help="do not take the dreamt actions in the real environment",
     )
-    parser.add_argument("--real-kwargs", default="{}", metavar="JSON", help="for the real one")
-    parser.add_argument("--seed", type=int, default=0, help="of starts, actions, clips and noise")
-    parser.add_argument("--clips", type=int, default=64, help="open-loop clips of real episodes")
-    parser.add_argument("--workers", type=int, default=1, help="real environments at once")
+    add("--tolerance", int, "steps by which a confirmed reward may be off")
+    several("--transfer", "LABEL=SPEC", "agents to compare in full real episodes")
+    several("--transfer-real", "ID", "where; by default --real")
+    add("--real-episodes", int, "full episodes of each")
+    add("--real-horizon", int, "steps of a full episode; by default the environment's limit")
+    mapping("--dream-kwargs", 'for the dream, such as {"checkpoint": "runs/maze"}')
+    mapping("--real-kwargs", "for the real environment")
+    add("--seed", int, "of spawns, noise, agents and intervals")
+    add("--workers", int, "real environments at once")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure every agent, print the table and write the JSON and the picture."""
-    dream_kwargs = _parse_kwargs("--dream-kwargs", args.dream_kwargs)
-    real_kwargs = _parse_kwargs("--real-kwargs", args.real_kwargs)
+    """Measure, write the JSON and the page, print one line."""
     # Imported late, so that --help and mistyped options need not wait for torch.
     from dreamenv.evaluation.gap import measure_gap
-    from dreamenv.evaluation.report import gap_table, write_reports
+    from dreamenv.evaluation.gap_config import GapConfig
+    from dreamenv.evaluation.report import one_line, write_report
+    from dreamenv.evaluation.transfer import Contender
 
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a folder")
-    reports = [
-        measure_gap(
-            agent,
-            args.dream,
-            args.real,
-            args.episodes,
-            args.horizon,
-            seed=args.seed,
-            clips=args.clips,
-            dream_kwargs=dream_kwargs,
-            real_kwargs=real_kwargs,
-            workers=args.workers,
-        )
-        for agent in args.agent
-    ]
-    print(gap_table(reports))
-    json_path, picture_path = write_reports(
-        reports, out, command="python -m dreamenv " + shlex.join(sys.argv[1:])
-    )
-    print(f"\nwritten: {json_path} and {picture_path}")
+    given = vars(args)
+    renamed = {"agents": args.agent, "dream_id": args.dream, "real_id": args.real}
+    same = {f.name: given[f.name] for f in fields(GapConfig) if f.name in given}
+    lists = {name: tuple(given[name]) for name in ("population", "transfer_real")}
+    contenders = tuple(Contender.parse(text) for text in args.transfer)
+    config = GapConfig(**{**same, **renamed, **lists, "transfer": contenders})
+    report = measure_gap(config, out / "plays")
+    data, page = write_report(report, out, "python -m dreamenv " + shlex.join(sys.argv[1:]))
+    print(f"{one_line(report.result)} → {page} and {data}")
     return 0
 
 
-def _parse_kwargs(option: str, text: str) -> dict[str, Any]:
+def _mapping(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{option} is no JSON ({error}): {text}") from None
+        raise argparse.ArgumentTypeError(f"no JSON ({error}): {text}") from None
     if not isinstance(value, dict):
-        raise ConfigError(f"{option} must be a JSON object, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a JSON object, not {text}")
     return value
+
+
+def _step(text: str) -> int | None:
+    return None if text == "any" else int(text)

@@ -32,6 +32,8 @@ class RandomAgent:
             evenly. None treats all alike.
     """
 
+    observation = "frame"
+
     def __init__(
         self,
         name: str,
@@ -85,6 +87,7 @@ class WallAgent:
         ConfigError: another action space.
     """
 
+    observation = "frame"
     STILL = 3.0
     """Mean change of a pixel, 0 … 255, below which a step forward met a wall."""
     TURNS = 3, 10

@@ -1,30 +1,39 @@
-"""The two sides of a comparison as vector environments of equal observations and actions."""
+"""The two sides of a comparison: dreams and a real environment of equal observations, actions."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Space
+from gymnasium.vector import AutoresetMode
 
+from dreamenv.dream.spaces import observation_space
+from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
+from dreamenv.environment_ids import find_spec, is_dream
 from dreamenv.errors import ConfigError
 
 MOST_DREAMS = 16
 """Dreams stepped in one batch: more are hardly faster on a CPU and take more memory."""
+SET_HERE = (
+    "num_envs",
+    "horizon",
+    "max_episode_steps",
+    "autoreset_mode",
+    "spawns",
+    "observation",
+    "min_trust",
+)
+"""Arguments of a dream that a comparison decides."""
 
 
-def make_dream(
-    env_id: str, episodes: int, horizon: int, kwargs: dict[str, Any] | None = None
-) -> DreamVectorEnv:
-    """Dreams enough to play `episodes` episodes of `horizon` steps in rounds of equal size.
+def dream_arguments(env_id: str, kwargs: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The arguments that make a dream of an id, without those decided by the comparison.
 
     Raises:
-        ConfigError: no dream, or arguments that it does not take or that `gap` sets itself.
-        CheckpointError: the checkpoint is missing or damaged.
+        ConfigError: no dream, or an argument that is not the caller's to give.
     """
     spec = find_spec(env_id)
     if not is_dream(spec):
@@ -32,91 +41,69 @@ def make_dream(
             f"{env_id} is not a dreamt environment; give DreamEnv-v0 with its checkpoint, or one "
             "of the bundled DreamEnv-...-v0"
         )
-    arguments = {**spec.kwargs, **(kwargs or {})}
-    arguments.pop("horizon", None)  # the id's own, replaced by the one that both worlds get
-    ours = sorted(
-        {"horizon", "max_episode_steps", "autoreset_mode", "num_envs"} & set(kwargs or {})
-    )
+    ours = sorted(set(SET_HERE) & set(kwargs or {}))
     if ours:
         raise ConfigError(f"leave {ours[0]!r} out of the dream's arguments: it is set here")
-    rounds = -(-episodes // MOST_DREAMS)
+    own = {name: value for name, value in spec.kwargs.items() if name not in SET_HERE}
+    return {"checkpoint": "bundled:memory_maze_9x9", **own, **(kwargs or {})}
+
+
+def make_dream(
+    env_id: str, arguments: dict[str, Any], spawns: Spawns, horizon: int, observation: str
+) -> DreamVectorEnv:
+    """Dreams enough to play from every spawn in rounds of equal size.
+
+    Raises:
+        ConfigError: arguments that a dream does not take.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    rounds = -(-len(spawns) // MOST_DREAMS)
     try:
         return DreamVectorEnv(
-            -(-episodes // rounds),
+            -(-len(spawns) // rounds),
             horizon=horizon,
             autoreset_mode=AutoresetMode.NEXT_STEP,
+            spawns=spawns,
+            observation=observation,
             **arguments,
         )
     except TypeError as error:
         raise ConfigError(f"{env_id} does not take the arguments {arguments}: {error}") from error
 
 
-def make_real(
-    env_id: str,
-    dream: DreamVectorEnv,
-    horizon: int,
-    workers: int = 1,
-    kwargs: dict[str, Any] | None = None,
-) -> VectorEnv:
-    """The real environment, checked against the dream of it.
-
-    Args:
-        env_id: Gymnasium id, or module:id.
-        dream: what it will be compared with.
-        horizon: steps that will be played of each episode.
-        workers: copies played at once; more than one run in processes of their own.
-        kwargs: for the environment.
+def require_alike(
+    spec: EnvSpec, observations: Space, actions: Space, dream: DreamVectorEnv
+) -> None:
+    """Check the spaces of a real environment against a dream's.
 
     Raises:
-        ConfigError: other actions or image channels than the dream's, a time limit below
-            `horizon`, or arguments that the environment does not take.
+        ConfigError: other actions or image channels.
     """
-    if workers < 1:
-        raise ConfigError(f"need at least 1 worker, not {workers}")
-    spec = find_spec(env_id)
-    limit = spec.max_episode_steps
-    if limit is not None and limit < horizon:
+    advice = "compare the dream with the environment that its model was trained on"
+    if actions != dream.single_action_space:
         raise ConfigError(
-            f"{env_id} ends its episodes after {limit} steps, so {horizon} cannot be played on "
-            f"both sides; choose a horizon of at most {limit}"
+            f"{spec.id} takes actions from {actions}, the dream from {dream.single_action_space}; "
+            f"{advice}"
         )
-    # Spawned, not forked: torch and OpenGL in this process do not survive a fork.
-    mode, vector_kwargs = ("async", {"context": "spawn"}) if workers > 1 else ("sync", {})
-    try:
-        env = gymnasium.make_vec(spec, workers, mode, vector_kwargs, **(kwargs or {}))
-    except TypeError as error:
-        raise ConfigError(f"{env_id} does not take the arguments {kwargs}: {error}") from error
-    try:
-        _require_alike(env_id, env, dream)
-    except ConfigError:
-        env.close()
-        raise
-    return env
-
-
-def close(env: VectorEnv) -> None:
-    """Close an environment, also when some of its processes have died."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a step is under way, which nobody waits for
-            env.close()
-    except DEAD_WORKER_ERRORS:
-        for process in getattr(env, "processes", []):
-            process.terminate()
-        env.closed = True  # or its destructor would try, and fail, again
-
-
-def _require_alike(env_id: str, real: VectorEnv, dream: DreamVectorEnv) -> None:
-    if real.single_action_space != dream.single_action_space:
-        raise ConfigError(
-            f"{env_id} takes actions from {real.single_action_space}, the dream from "
-            f"{dream.single_action_space}; compare the dream with the environment that its model "
-            "was trained on"
-        )
-    space, shape = real.single_observation_space, dream.single_observation_space.shape
+    shape = observation_space(dream.dreamer.model, "frame").shape
     assert shape is not None
-    if space.dtype != np.uint8 or len(space.shape or ()) != 3 or space.shape[-1] != shape[-1]:  # type: ignore[index]
+    found = observations.shape or ()
+    if observations.dtype != np.uint8 or len(found) != 3 or found[-1] != shape[-1]:
         raise ConfigError(
-            f"{env_id} shows {space}, the dream uint8 frames of shape {shape}; compare the dream "
-            "with the environment that its model was trained on"
+            f"{spec.id} shows {observations}, the dream uint8 frames of shape {shape}; {advice}"
+        )
+
+
+def require_limit(spec: EnvSpec, steps: int) -> None:
+    """Check that an environment's own time limit leaves room for `steps` from its reset.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    limit = spec.max_episode_steps
+    if limit is not None and limit < steps:
+        raise ConfigError(
+            f"{spec.id} ends its episodes after {limit} steps, but {steps} are to be played from "
+            "its reset, those that lead to a spawn included; choose a shorter horizon or an "
+            "earlier --latest-start"
         )

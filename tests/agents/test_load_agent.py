@@ -291,6 +291,7 @@ class SpaceEnv(gymnasium.Env):
 
 def test_an_agent_with_memory_acts_on_dictionaries(memory_agent: Path) -> None:
     agent = load_agent(memory_agent, ACTIONS, seed=0)
+    assert (agent.observation, load_agent("random", ACTIONS, 0).observation) == ("memory", "frame")
     memory = np.zeros((4, 4), np.float32)
     first = agent.act({"frame": frames(1)[0], "memory": memory}, np.ones(4, bool))
     assert first.shape == (4,) and first.dtype == np.int64
