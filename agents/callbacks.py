@@ -7,6 +7,7 @@ weights, optimiser and step count belong together and no half-collected rollout 
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,46 @@ class SaveAgent(BetweenUpdates):
     def act(self) -> None:
         """Write the agent with its step count, optimiser and random state."""
         save_model(self.model, self.path)
+
+
+class KeepAgent(BetweenUpdates):
+    """Saves a copy of the agent that no later one replaces."""
+
+    def __init__(self, folder: RunFolder, every: int, last: int) -> None:
+        super().__init__(every, last)
+        self.folder = folder
+
+    def act(self) -> None:
+        """Write the agent under its step count."""
+        save_model(self.model, self.folder.kept_path(self.model.num_timesteps))
+
+
+class Clock(BaseCallback):
+    """Counts the seconds of training in `model.training_seconds`, which is saved with the agent.
+
+    What other callbacks do between updates, saving and evaluating, is left out: put it first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since: float | None = None
+
+    def _on_training_start(self) -> None:
+        self.model.training_seconds = getattr(self.model, "training_seconds", 0.0)  # type: ignore[attr-defined]
+        self._since = None
+
+    def _on_step(self) -> bool:
+        if self._since is None:
+            self._since = time.perf_counter()
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self._since is not None:
+            self.model.training_seconds += time.perf_counter() - self._since  # type: ignore[attr-defined]
+        self._since = None
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
 
 
 class EvaluateAgent(BetweenUpdates):

@@ -29,6 +29,11 @@ class AgentConfig:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     """Replacements for entries of the recipe (`agents/recipes.py`)."""
+    memory_from: str | None = None
+    """Checkpoint of a world model that watches the real environments beside the agent, so that it
+    observes what it would in a dream with `observation="memory"`."""
+    only_memory: bool = False
+    """Show the agent the world model's memory and no frame: an MLP instead of convolutions."""
     eval_every: int = 25_000
     """Steps between evaluations; 0 switches them off."""
     eval_episodes: int = 8
@@ -40,6 +45,8 @@ class AgentConfig:
     video: bool = False
     """Save a GIF of the first episode of each evaluation."""
     save_every: int = 10_000
+    keep_every: int = 0
+    """Steps between copies of the agent that stay, a population to rank; 0 keeps none."""
     threads: int = 0
     """CPU threads of torch; 0 leaves torch's own choice."""
     device: str = "auto"
@@ -55,7 +62,7 @@ class AgentConfig:
         if self.algo not in ALGORITHMS:
             raise ConfigError(f"unknown algorithm {self.algo!r}; choose {' or '.join(ALGORITHMS)}")
         minimum = {"steps": 1, "num_envs": 1, "eval_episodes": 1, "save_every": 1}
-        minimum |= {"seed": 0, "eval_seed": 0, "eval_every": 0, "threads": 0}
+        minimum |= {"seed": 0, "eval_seed": 0, "eval_every": 0, "threads": 0, "keep_every": 0}
         for name, least in minimum.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least {least}")
@@ -99,6 +106,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("seed", int, "seed of the weights, the actions and the training environments")
     add_pairs("--env-kwargs", "env_kwargs", "arguments of the environment")
     add_pairs("--set", "hyperparameters", "entries of the recipe to replace, for example n_steps")
+    memory = "world model whose memory is shown in real environments: bundled:NAME or a folder"
+    parser.add_argument("--memory-from", metavar="CHECKPOINT", help=memory)
+    blind = "show the agent the memory alone: no convolutions, several times faster updates"
+    parser.add_argument("--only-memory", action="store_true", help=blind)
     add("eval_every", int, "steps between evaluations; 0: none")
     add("eval_episodes", int, "episodes per evaluation")
     add("eval_env", str, "environment id to evaluate in, if not --env")
@@ -106,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("eval_seed", int, "seed of the evaluation episodes, the same at every evaluation")
     parser.add_argument("--video", action="store_true", help="save a GIF at each evaluation")
     add("save_every", int, "steps between saves of the agent")
+    add("keep_every", int, "steps between copies of the agent that are kept; 0: none")
     add("threads", int, "CPU threads of torch; 0: torch decides")
     add("device", str, "torch device, or auto")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, if any")

@@ -10,16 +10,31 @@ from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
 from dreamenv.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
-from dreamenv.errors import ConfigError
+from dreamenv.errors import ConfigError, DreamEnvError
 
 
-def make_vec_env(env_id: str, num_envs: int, seed: int, env_kwargs: dict[str, Any]) -> VecEnv:
+def make_vec_env(
+    env_id: str,
+    num_envs: int,
+    seed: int,
+    env_kwargs: dict[str, Any],
+    memory_from: str | None = None,
+) -> VecEnv:
     """Make `num_envs` copies that report episode returns; copy i is seeded with `seed + i`.
 
     A dream steps all copies in one batch; a simulator gets one process per copy (none for one).
 
+    Args:
+        env_id: dreamt or real.
+        num_envs: how many.
+        seed: of the first.
+        env_kwargs: of the environment.
+        memory_from: checkpoint of a world model that watches all copies of a real environment;
+            observations are then those of its dreams with `observation="memory"`.
+
     Raises:
-        ConfigError: unknown id, or arguments that the environment does not take.
+        ConfigError: unknown id, arguments that the environment does not take, or a world model
+            of another environment.
         DreamEnvError: whatever the environment itself refuses (a missing extra, a checkpoint).
     """
     spec = find_spec(env_id)
@@ -32,7 +47,7 @@ def make_vec_env(env_id: str, num_envs: int, seed: int, env_kwargs: dict[str, An
         gymnasium.make(spec, **env_kwargs).close()
     except TypeError as error:
         raise ConfigError(f"{env_id} does not take the arguments {env_kwargs}: {error}") from error
-    return make_sb3_vec_env(
+    env = make_sb3_vec_env(
         # The spec travels to the worker: there, the id itself may not be registered.
         partial(gymnasium.make, spec),
         n_envs=num_envs,
@@ -40,6 +55,15 @@ def make_vec_env(env_id: str, num_envs: int, seed: int, env_kwargs: dict[str, An
         env_kwargs=env_kwargs,
         vec_env_cls=DummyVecEnv if num_envs == 1 else SubprocVecEnv,
     )
+    if memory_from is None:
+        return env
+    from dreamenv.dream.sb3 import VecWithMemory
+
+    try:
+        return VecWithMemory(env, memory_from)
+    except DreamEnvError:
+        close(env)
+        raise
 
 
 def close(env: VecEnv) -> None:

@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.observations import seen_frame
 from agents.recipes import Model
 
 
@@ -60,7 +61,7 @@ def evaluate(
     def record(step: dict[str, Any], _: dict[str, Any]) -> None:
         """Called by Stable-Baselines3 after each step of each environment with its locals."""
         if step["i"] == 0 and not step["episode_counts"][0] and len(result.frames) < record_frames:
-            result.frames.append(np.array(step["observations"][0]))
+            result.frames.append(np.array(seen_frame(step["observations"])[0]))
             # The reward of this step is already counted, but belongs to the next frame.
             result.return_so_far.append(float(step["current_rewards"][0] - step["reward"]))
 

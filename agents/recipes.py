@@ -46,6 +46,8 @@ class Recipe:
     max_grad_norm: float = 0.5
     features_dim: int = 256
     """Width of the layer after the convolutions."""
+    net_width: int = 64
+    """Observations that are not just a frame: width of the two layers before actions and value."""
     lstm_hidden_size: int = 256
     """RecurrentPPO only. Actor and critic have an LSTM each: values need memory as well."""
 
@@ -70,14 +72,14 @@ def make_recipe(num_envs: int, hyperparameters: dict[str, Any]) -> Recipe:
 def build_model(algo: str, recipe: Recipe, env: VecEnv, seed: int, device: str) -> Model:
     """A fresh PPO or RecurrentPPO on `env`.
 
-    Images (H, W, C) of bytes get convolutions and are scaled to 0..1; other observations an MLP.
+    Images (H, W, C) of bytes get convolutions and are scaled to 0..1; other observations, such as
+    a world model's memory, go to an MLP as they are.
 
     Raises:
         ConfigError: images too small for the convolutions.
     """
     recurrent = algo == "recurrent_ppo"
-    kind, extractor_kwargs = _policy_kind(env.observation_space, recipe.features_dim)
-    policy_kwargs: dict[str, Any] = {"features_extractor_kwargs": extractor_kwargs}
+    kind, policy_kwargs = _policy_kind(env.observation_space, recipe)
     if recurrent:
         policy_kwargs["lstm_hidden_size"] = recipe.lstm_hidden_size
     algorithm = RecurrentPPO if recurrent else PPO
@@ -100,18 +102,22 @@ def build_model(algo: str, recipe: Recipe, env: VecEnv, seed: int, device: str) 
     )
 
 
-def _policy_kind(space: spaces.Space, features_dim: int) -> tuple[str, dict[str, Any]]:
-    """Which of Stable-Baselines3's policies reads the space, and its extractor's arguments."""
+def _policy_kind(space: spaces.Space, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    """Which of Stable-Baselines3's policies reads the space, and its arguments."""
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    for part in filter(is_image_space, parts):
+        assert part.shape is not None
+        height, width = sorted(part.shape)[-2:]
+        if min(height, width) < SMALLEST_IMAGE:
+            raise ConfigError(
+                f"images are {height}x{width}, but the convolutions need at least "
+                f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}; resize them "
+                "(gymnasium.wrappers.ResizeObservation)"
+            )
+    if is_image_space(space):
+        return "Cnn", {"features_extractor_kwargs": {"features_dim": recipe.features_dim}}
+    layers: dict[str, Any] = {"net_arch": [recipe.net_width] * 2}
     if isinstance(space, spaces.Dict):
-        return "MultiInput", {"cnn_output_dim": features_dim}
-    if not is_image_space(space):
-        return "Mlp", {}
-    assert space.shape is not None
-    height, width = sorted(space.shape)[-2:]
-    if min(height, width) < SMALLEST_IMAGE:
-        raise ConfigError(
-            f"images are {height}x{width}, but the convolutions need at least "
-            f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}; resize them "
-            "(gymnasium.wrappers.ResizeObservation)"
-        )
-    return "Cnn", {"features_dim": features_dim}
+        layers["features_extractor_kwargs"] = {"cnn_output_dim": recipe.features_dim}
+        return "MultiInput", layers
+    return "Mlp", layers

@@ -13,12 +13,15 @@ from agents.recipes import Recipe
 from dreamenv.errors import ConfigError
 from dreamenv.files import atomic_write_json, atomic_write_text
 
-FIXED = ("algo", "env", "env_kwargs", "num_envs", "seed", "hyperparameters")
+FIXED = (
+    *("algo", "env", "env_kwargs", "memory_from", "only_memory"),
+    *("num_envs", "seed", "hyperparameters"),
+)
 """What a resumed run may not change. Its length, evaluations and device may."""
 
 
 class RunFolder:
-    """`agent.zip`, `config.json`, `eval.jsonl`, `tensorboard/` and `videos/` below one path."""
+    """`agent.zip`, `config.json`, `eval.jsonl`, `tensorboard/`, `kept/`, `videos/` in one path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,6 +33,10 @@ class RunFolder:
     def video_path(self, step: int) -> Path:
         """GIF of the evaluation after `step` steps."""
         return self.path / "videos" / f"step_{step:09d}.gif"
+
+    def kept_path(self, step: int) -> Path:
+        """Copy of the agent after `step` steps."""
+        return self.path / "kept" / f"step_{step:09d}.zip"
 
     def check(self, config: AgentConfig) -> bool:
         """Whether there is an agent to continue from; writes nothing.

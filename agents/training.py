@@ -11,9 +11,10 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.callbacks import EvaluateAgent, ProgressBar, SaveAgent
+from agents.callbacks import Clock, EvaluateAgent, KeepAgent, ProgressBar, SaveAgent
 from agents.config import AgentConfig
-from agents.envs import DEAD_WORKER_ERRORS, close, make_vec_env
+from agents.envs import DEAD_WORKER_ERRORS, close, find_spec, is_dream, make_vec_env
+from agents.observations import OnlyMemory, has_memory, seen_frame
 from agents.recipes import build_model, make_recipe
 from agents.run_folder import RunFolder
 from agents.saving import load_model
@@ -26,11 +27,16 @@ def run(config: AgentConfig) -> Path:
     resuming = folder.check(config)
     recipe = make_recipe(config.num_envs, config.hyperparameters)
     _check_device(config.device)
+    _check_memory(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
-        env = make_vec_env(config.env, config.num_envs, config.seed, config.env_kwargs)
+        env = make_vec_env(
+            config.env, config.num_envs, config.seed, config.env_kwargs, config.memory_from
+        )
         stack.callback(close, env)
+        if config.only_memory:
+            env = OnlyMemory(env)
         if resuming:
             model = load_model(config.algo, folder.agent, env, config.device)
         else:
@@ -46,8 +52,11 @@ def run(config: AgentConfig) -> Path:
 
         # Saving comes first: an evaluation is never newer than the agent it belongs to.
         callbacks: list[BaseCallback] = [
-            SaveAgent(folder.agent, config.save_every, model.num_timesteps)
+            Clock(),
+            SaveAgent(folder.agent, config.save_every, model.num_timesteps),
         ]
+        if config.keep_every:
+            callbacks.append(KeepAgent(folder, config.keep_every, model.num_timesteps))
         if eval_env is not None:
             callbacks.append(EvaluateAgent(eval_env, config, folder))
         if config.progress:
@@ -77,18 +86,35 @@ def _make_evaluation_env(config: AgentConfig, env: VecEnv) -> VecEnv:
     """
     env_id, env_kwargs = config.evaluation_env()
     num_envs = min(config.num_envs, config.eval_episodes)
-    eval_env = make_vec_env(env_id, num_envs, config.eval_seed, env_kwargs)
+    eval_env = make_vec_env(env_id, num_envs, config.eval_seed, env_kwargs, config.memory_from)
+    if config.only_memory and has_memory(eval_env.observation_space):
+        eval_env = OnlyMemory(eval_env)
     problems = [
         f"the {name} of {env_id} is {there}, but {config.env} has {here}"
         for name in ("observation_space", "action_space")
         if (there := getattr(eval_env, name)) != (here := getattr(env, name))
     ]
-    if config.video and not is_image_space(eval_env.observation_space):
+    if problems and has_memory(env.observation_space) != has_memory(eval_env.observation_space):
+        problems.append(
+            "both need memory or none: observation=memory among the arguments of a dream, "
+            "memory_from for a real environment"
+        )
+    if config.video and not is_image_space(seen_frame(eval_env.observation_space)):
         problems.append(f"videos show what the agent sees, but {env_id} does not observe images")
     if problems:
         close(eval_env)
         raise ConfigError("; ".join(problems))
     return eval_env
+
+
+def _check_memory(config: AgentConfig) -> None:
+    """Refuse `memory_from` where nothing reads it."""
+    env_ids = {config.env, config.evaluation_env()[0]}
+    if config.memory_from is not None and all(is_dream(find_spec(name)) for name in env_ids):
+        raise ConfigError(
+            "memory_from is for real environments; a dream shows its own memory if its arguments "
+            "have observation=memory"
+        )
 
 
 def _check_device(name: str) -> None:

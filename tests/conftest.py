@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 
 TESTS = Path(__file__).parent
+# Compiling kernels for every tiny architecture would take longer than the tests of it; those of
+# the kernels themselves switch them on.
+os.environ.setdefault("DREAMENV_KERNELS", "0")
 # The counting environment's id names its module, here and in processes that tests start.
 sys.path.insert(0, str(TESTS / "rollouts"))
 

@@ -99,9 +99,9 @@ class EpisodeMemory:
             actions = np.full((len(group), length, *between.shape[2:]), self._none, self._dtype)
             actions[:, 1:] = between
             start = self.model.initial_state(len(group))
-            slots_here = [slot for slot, _ in group]
-            state, self._frames[slots_here], features = self._observe(start, frames, actions)
-            self._replace(slots_here, state, features)
+            here = [slot for slot, _ in group]
+            state, self._frames[here], self._features[here] = self._observe(start, frames, actions)
+            self._state = self._state.put(here, state)
 
     def watch(self, frames: NDArray, actions: NDArray) -> None:
         """Take the next frame of every episode into memory.
@@ -136,13 +136,6 @@ class EpisodeMemory:
         state, outcome = self.model.observe(state, *here)
         assert outcome.features is not None
         return state, frames[:, -1].copy(), outcome.features[:, -1].float().cpu().numpy()
-
-    def _replace(self, slots: list[int], state: State, features: NDArray[np.float32]) -> None:
-        index, mask = np.zeros(self.num_envs, np.int64), np.zeros(self.num_envs, np.bool_)
-        index[slots], mask[slots] = np.arange(len(slots)), True
-        spread, here = (torch.from_numpy(a).to(self.model.device) for a in (index, mask))
-        self._state = self._state.merge(here, state.select(spread))
-        self._features[slots] = features
 
 
 class WithMemory(gymnasium.Wrapper):

@@ -44,6 +44,8 @@ class Slots:
         self.dreamer, self.spawns, self._watched = dreamer, watched.spawns, watched
         self._judge, self._shows_memory = trust, shows_memory
         model = dreamer.model
+        # Noise under which frames are remembered is drawn only where there is some.
+        self._draws = 2 if model.config.sampler.context_noise else 1
         self.generators: list[np.random.Generator | None] = [None] * count
         self._state = model.initial_state(count)
         self._features = torch.zeros(count, model.feature_size, device=model.device)
@@ -113,7 +115,7 @@ class Slots:
         chances = np.zeros(len(self), np.float32)
         for i in np.flatnonzero(going_on).tolist():
             generator = self._generator(i)
-            generator.standard_normal(dtype=np.float32, out=noise[i])
+            generator.standard_normal(dtype=np.float32, out=noise[i, : self._draws])
             if reward == "sampled":
                 chances[i] = generator.random(dtype=np.float32)
         frames, outcome, self._state = model.imagine(

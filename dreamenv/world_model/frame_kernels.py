@@ -30,7 +30,13 @@ BASE_FLAGS = (
     "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math",
     "-freciprocal-math",
 )  # fmt: skip
-EXTRA_FLAGS = (("-fopenmp", "-mprefer-vector-width=512"), ("-fopenmp",), ())
+EXTRA_FLAGS = (
+    # The last two are GCC's: loops of a few rounds stay loops, or small models take a minute.
+    ("-fopenmp", "-mprefer-vector-width=512", "-fno-tree-slp-vectorize",
+     "--param=max-completely-peel-times=4"),
+    ("-fopenmp",),
+    (),
+)  # fmt: skip
 """Tried in this order, because not every compiler and machine knows them."""
 
 logger = logging.getLogger(__name__)
@@ -83,7 +89,7 @@ def _compiled(compiler: str, defines: list[str]) -> Path:
                 "-lm",
             ]
             done = subprocess.run(
-                [*command, "-o", unfinished], capture_output=True, text=True, timeout=120
+                [*command, "-o", unfinished], capture_output=True, text=True, timeout=900
             )
             if done.returncode == 0:
                 os.replace(unfinished, library)

@@ -40,8 +40,10 @@ def test_every_argument_arrives() -> None:
     config = parse(
         "--algo recurrent_ppo --env Colour-v0 --out runs/a --steps 1 --num-envs 2 --seed 3 "
         "--env-kwargs horizon=256 checkpoint=runs/model random=true --set n_steps=64 "
+        "--memory-from runs/model "
         "--eval-every 4 --eval-episodes 5 --eval-env Other-v0 --eval-env-kwargs size=7 "
-        "--eval-seed 6 --video --save-every 8 --threads 9 --device cpu --resume --no-progress"
+        "--eval-seed 6 --video --save-every 8 --keep-every 7 --threads 9 --device cpu --resume "
+        "--no-progress"
     )
     assert config == AgentConfig(
         algo="recurrent_ppo",
@@ -52,12 +54,14 @@ def test_every_argument_arrives() -> None:
         seed=3,
         env_kwargs={"horizon": 256, "checkpoint": "runs/model", "random": True},
         hyperparameters={"n_steps": 64},
+        memory_from="runs/model",
         eval_every=4,
         eval_episodes=5,
         eval_env="Other-v0",
         eval_env_kwargs={"size": 7},
         eval_seed=6,
         video=True,
+        keep_every=7,
         save_every=8,
         threads=9,
         device="cpu",
@@ -158,6 +162,7 @@ def test_every_entry_of_the_recipe_is_read(algo: str) -> None:
         "vf_coef": 0.8,
         "max_grad_norm": 0.9,
         "features_dim": 11,
+        "net_width": 12,
         "lstm_hidden_size": 13,
     }
     assert set(values) == {entry.name for entry in fields(Recipe)}
@@ -172,6 +177,7 @@ def test_every_entry_of_the_recipe_is_read(algo: str) -> None:
         read["lstm_hidden_size"] = model.policy.lstm_actor.hidden_size
     else:
         del values["lstm_hidden_size"]
+    del values["net_width"]  # of other observations than frames; see test_memory.py
     assert read == values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -117,6 +118,40 @@ def test_resuming_continues_exactly(
     assert_same_weights(one, other)
     # Killed between saving and evaluating: the evaluation is made up for, and none is doubled.
     assert evaluations(resumed.parent) == evaluations(whole.parent)
+
+
+def test_copies_along_training_are_kept_with_their_seconds(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"keep_every": 100, "save_every": 64}
+    interrupt_after_saving_at(192, monkeypatch)
+    with pytest.raises(Interrupted):
+        agents.train(config(**settings, steps=256))
+    path = agents.train(config(**settings, steps=256, resume=True))
+    kept = sorted((path.parent / "kept").iterdir())
+    # Of the updates every 64 steps, those that pass a multiple of 100, and the last.
+    assert [file.name for file in kept] == [f"step_{step:09d}.zip" for step in (128, 256)]
+    agents_kept = [PPO.load(file) for file in (*kept, path)]
+    assert [agent.num_timesteps for agent in agents_kept] == [128, 256, 256]
+    seconds = [agent.training_seconds for agent in agents_kept]
+    assert 0 < seconds[0] < seconds[1] <= seconds[2]
+    assert_same_weights(*agents_kept[1:])
+
+
+def test_time_spent_on_evaluation_is_no_time_of_training(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(10_000))  # each look at the clock takes a second
+    clock = types.SimpleNamespace(perf_counter=lambda: float(next(now)))
+    monkeypatch.setattr(callbacks, "time", clock)
+
+    def look_often(*_: object, **__: object) -> None:
+        for _ in range(100):
+            clock.perf_counter()
+
+    monkeypatch.setattr(callbacks.EvaluateAgent, "act", look_often)
+    plain = PPO.load(agents.train(config(steps=128, eval_every=64)))
+    assert plain.training_seconds == pytest.approx(2)
 
 
 def learning_rate(model: PPO) -> float:

@@ -139,7 +139,7 @@ class PlainDream:
         return self.count, self.spawn
 
     def step(self, action: int) -> tuple[tuple[int, int], float, bool, bool]:
-        self.rng.standard_normal(6, dtype=np.float32)  # the frame's noise
+        self.rng.standard_normal(3, dtype=np.float32)  # the frame's noise
         self.count += 1
         terminated = action == END
         truncated = self.count >= self.horizon and not terminated
