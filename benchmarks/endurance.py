@@ -27,7 +27,7 @@ from dreamenv.evaluation.machine import machine, matmul_rate
 from dreamenv.files import atomic_write_json
 
 STICKINESS = 0.8
-CONTRAST = 1.0
+CONTRAST = 0.5
 """Least standard deviation of a frame's pixels, 0 … 255."""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dreamenv.dream.env import DreamEnv
+from dreamenv.dream.state import DreamState
 from examples import plan_by_forks
 from tests.dream.counting_dream import END, install
 
@@ -35,3 +37,15 @@ def test_plans_find_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.append(plan_by_forks.plan(env, forks, 3, 4, np.random.default_rng(0)))
         env.step(taken[-1])
     assert taken == [END - 1, END - 1, END] and before.tolist() == [0]
+
+
+def test_the_code_of_the_environment_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[1] / "docs" / "environment.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    assert len(DreamState.load(tmp_path / "dream.safetensors")) == 1
+    assert names["others"].num_envs == 4

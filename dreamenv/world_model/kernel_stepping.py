@@ -67,7 +67,7 @@ class KernelStepper(FrameStepper):
     ) -> None:
         super().__init__(dynamics, tokenizer, dtype)
         self._decoder = KernelDecoder(tokenizer, dtype, kernels)
-        self._kernels = kernels
+        self.kernels = kernels
         self._weights = [_LayerWeights(layer) for layer in self.layers]
         self._buffers: dict[str, Tensor] = {}
 
@@ -84,7 +84,7 @@ class KernelStepper(FrameStepper):
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
-        kernels, buffers = self._kernels, self._buffers_for(len(noisy))
+        kernels, buffers = self.kernels, self._buffers_for(len(noisy))
         x = self.enter(noisy, state)
         table, rows = self.modulations(level, actions)
         parts, width = table.shape[2:]

@@ -137,7 +137,7 @@ class WorldModel(nn.Module):
     def _imagine_in_place(
         self, state: State, action: Tensor, noise: Tensor, steps: int | None
     ) -> tuple[Tensor, Outcome, State]:
-        sampler, stepper = self.config.sampler, self._current_stepper()
+        sampler, stepper = self.config.sampler, self.stepper()
         shared = stepper.begin(state)
         latents = noise[:, 0]
         for before, after in sampling_levels(steps or sampler.steps):
@@ -155,14 +155,19 @@ class WorldModel(nn.Module):
         state = State(state.layers, committed, level, state.frames + 1, state.grows)
         return stepper.decode(latents), outcome, state
 
-    def _current_stepper(self) -> FrameStepper:
-        """The stepper, made anew if weights or their precision have changed since."""
+    def stepper(self) -> FrameStepper:
+        """What imagines in place; made anew if weights or their precision have changed since."""
         half = self.compute_dtype != torch.float32
         dtype = self.compute_dtype if half else self.dynamics.position.dtype
         if self._stepper is None or not self._stepper.is_current(dtype):
             assert isinstance(self.dynamics, Dynamics)
-            self._stepper = make_stepper(self.dynamics, self.tokenizer, dtype)
+            self.use(make_stepper(self.dynamics, self.tokenizer, dtype))
+        assert self._stepper is not None
         return self._stepper
+
+    def use(self, stepper: FrameStepper) -> None:
+        """Imagine in place with this one, as long as it is current."""
+        self._stepper = stepper
 
     def _outcome(self, prediction: Prediction) -> Outcome:
         outcome = self.head(prediction.features)

@@ -121,7 +121,10 @@ class FrameStepper:
         embed = cast(ActionEmbedding, self.dynamics.action)
         if not embed.config.discrete:
             rows = torch.arange(len(actions), device=actions.device)
-            return self._modulate(level, embed(actions)), rows
+            # Its layers are in the dtype of products, the actions are not.
+            with self._autocast():
+                embedded = embed(actions)
+            return self._modulate(level, embedded.to(self.wide)), rows
         if level not in self._tables:
             self._tables[level] = self._modulate(level, embed.table.weight)
         return self._tables[level], torch.where(actions < 0, embed.config.n, actions)

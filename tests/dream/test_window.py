@@ -77,7 +77,7 @@ def test_a_person_plays(counting: None, monkeypatch: pytest.MonkeyPatch) -> None
     from gymnasium.utils import play
 
     env = gymnasium.make("DreamEnv-v0", horizon=50, render_mode="rgb_array")
-    env.unwrapped.metadata["render_fps"] = 1000
+    monkeypatch.setitem(env.unwrapped.metadata, "render_fps", 1000)
     taken: list[int] = []
 
     def watch(before: Any, after: Any, action: int, *rest: Any) -> None:
