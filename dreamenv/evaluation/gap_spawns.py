@@ -52,7 +52,7 @@ class GapSpawns:
 
     def identity(self) -> str:
         """What tells these spawns from others."""
-        frames = hashlib.sha256(np.ascontiguousarray(self.spawns.frames)).hexdigest()
+        frames = hashlib.sha256(self.spawns.frames.tobytes()).hexdigest()
         return digest([frames, self.spawns.actions.tolist(), self.spawns.sources])
 
 

@@ -173,7 +173,9 @@ class RealPlayer:
             agent.reset(part.seed)
         observation, _ = env.reset(seed=part.seed if options is None else None, options=options)
         rewards = np.zeros((1, horizon))
-        actions, frames, length = [], [], horizon
+        actions: list[Any] = []
+        frames: list[Any] = []
+        length = horizon
         for t in range(horizon):
             if agent is None:
                 assert part.actions is not None
@@ -181,7 +183,7 @@ class RealPlayer:
             else:
                 action = agent.act(self._batch(observation), np.array([t == 0]))[0]
             observation, reward, terminated, truncated, _ = env.step(action)
-            if not np.isfinite(reward):
+            if not np.isfinite(float(reward)):
                 raise ConfigError(
                     f"{self.world.spec.id} paid {reward} in step {t}, which is no number"
                 )

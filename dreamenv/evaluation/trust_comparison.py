@@ -312,5 +312,5 @@ def costs(model: WorldModel, trust: Trust, repeats: int = 30) -> dict[str, float
             part()
             synchronize(model.device)
             seconds[name].append(time.perf_counter() - began)
-    step = float(np.median(seconds.pop("step")))
-    return {name: float(np.median(times)) / step for name, times in seconds.items()}
+    alone = float(np.median(seconds.pop("step")))
+    return {name: float(np.median(times)) / alone for name, times in seconds.items()}
