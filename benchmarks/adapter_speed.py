@@ -1,6 +1,6 @@
 """What it costs to step dreams as Stable-Baselines3 does, beside the bare dream.
 
-    python benchmarks/adapter_speed.py --out docs/results/adapter_speed.json
+    python -m benchmarks.adapter_speed
 
 The same dreams are played in four ways, in turns, several times over, because machines are noisy:
   - `dream`: `DreamVectorEnv.step` alone;
@@ -11,16 +11,16 @@ The same dreams are played in four ways, in turns, several times over, because m
     frames where time ran out, the rollout buffer, and advantages.
 All ways take the same actions from the same seeds, which is checked. An overhead is the share of
 frames/s lost: `adapter` compares the first two, `collect_rollouts` the last two; medians of the
-rounds' ratios.
+rounds' ratios. Result: docs/results/adapter_speed.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecMonitor, VecTransposeImage
 
 from agents.recipes import build_model, make_recipe
+from benchmarks.yardsticks import Yardsticks, conditions
 from dreamenv.dream.sb3 import DreamVecEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.evaluation.machine import machine, matmul_rate
 from dreamenv.files import atomic_write_json
+
+RESULT = Path(__file__).parents[1] / "docs" / "results" / "adapter_speed.json"
 
 
 class Players:
@@ -147,16 +149,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=64, help="of every slot in a round")
     parser.add_argument("--horizon", type=int, default=32, help="steps of an episode")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", default="docs/results/adapter_speed.json")
+    parser.add_argument("--matmul-size", type=int, default=2048)
+    parser.add_argument("--copied-mebibytes", type=int, default=256)
+    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     result: dict[str, Any] = {
-        "command": "python " + " ".join(sys.argv),
-        **machine(),
-        "threads": torch.get_num_threads(),
-        "matmul_gflops": {
-            "float32": matmul_rate(torch.float32),
-            "bfloat16": matmul_rate(torch.bfloat16),
-        },
+        **conditions("adapter_speed"),
         "slots": args.slots,
         "steps_per_round": args.steps,
         "horizon": args.horizon,
@@ -167,7 +165,16 @@ def main() -> None:
             "horizon": args.horizon,
             "observation": observation,
         }
-        result[observation] = measure(Players(args.slots, args.steps, dream), args.rounds)
+        yardsticks = Yardsticks(args.matmul_size, args.copied_mebibytes)
+        yardsticks.read()
+        players = Players(args.slots, args.steps, dream)
+        measured = measure(players, args.rounds)
+        yardsticks.read()
+        model = players.bare.dreamer.model
+        result["denoising_steps"] = model.config.sampler.steps
+        result["weights_sha256"] = players.bare.dreamer.fingerprint
+        result["dtype"] = str(model.compute_dtype).removeprefix("torch.")
+        result[observation] = measured | yardsticks.to_json()
         print(observation, result[observation], flush=True)
     atomic_write_json(args.out, result)
 

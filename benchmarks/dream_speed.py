@@ -1,18 +1,22 @@
-"""Speed of the dream, beside the real maze, by slots and passes, and over time, in one run.
+"""Speed of the dream: by slots and passes, in both precisions, over time, beside the real maze.
 
-    python benchmarks/dream_speed.py --out docs/results/dream_speed.json
+    python -m benchmarks.dream_speed
 
-What the result file holds:
-  - `against_real`: frames/s of `DreamVectorEnv` and of the real environment in as many processes
-    as there are cores. They take turns, several times over, because machines are noisy; the
-    ratio is of medians;
-  - `by_slots`: frames/s by number of slots and denoising passes K, and what share of the matrix
-    product rate that is;
+What `docs/results/dream_speed.json` holds:
+  - `by_slots`: frames/s of `DreamVectorEnv` by precision, number of slots and denoising passes K,
+    random actions, episodes of 256 steps and their resets included. Each is the median of several
+    readings, between which those of the other K and of the yardsticks are taken; beside it stand
+    what share of the matrix product rate that is, and what share of the roofline: of the least
+    time in which products and memory traffic can be done (`benchmarks/frame_work.py`);
   - `one_slot`: seconds per step of a single dream, median and 99th percentile;
-  - `over_time`: seconds per step and bytes of the state as a dream grows old;
-  - `parts`: where a step's time goes;
-  - `matmul_gflops` and `copied_gigabytes_per_second`: yardsticks of the machine, measured now.
-With `DREAMENV_KERNELS=0` the same is measured without compiled kernels.
+  - `over_time`: seconds per step and bytes of a dream as it grows old, beside a young one
+    (`benchmarks/ageing.py`). `--ages 100 1000 10000 100000` takes a quarter of an hour;
+    `benchmarks/endurance.py` gives the same in passing;
+  - `against_real`: frames/s of dreams and of the real environment in as many processes as there
+    are cores, in turns; the ratio is of medians;
+  - `parts`: where a step's time goes (`benchmarks/step_profile.py`);
+  - `work`: what a frame computes and moves.
+With `DREAMENV_KERNELS=0` in the environment the same is measured without compiled kernels.
 """
 
 from __future__ import annotations
@@ -21,24 +25,22 @@ import argparse
 import multiprocessing
 import os
 import statistics
-import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 import dreamenv  # noqa: F401  (registers the ids)
+from benchmarks.ageing import over_time, step_times
+from benchmarks.frame_work import frame_work
+from benchmarks.step_profile import parts
+from benchmarks.yardsticks import DTYPES, Yardsticks, conditions
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.evaluation.machine import machine, matmul_rate
 from dreamenv.files import atomic_write_json
-from dreamenv.world_model.kernel_stepping import KernelStepper
-from dreamenv.world_model.model import WorldModel
+
+RESULT = Path(__file__).parents[1] / "docs" / "results" / "dream_speed.json"
 
 
 def step_real(env_id: str, seed: int, seconds: float, start: Any, stop: Any, results: Any) -> None:
@@ -64,16 +66,18 @@ def step_real(env_id: str, seed: int, seconds: float, start: Any, stop: Any, res
 
 
 def time_dream(env: DreamVectorEnv, seconds: float) -> float:
-    """Frames per second of all slots together under random actions."""
+    """Frames per second of all slots together under random actions; one step at least."""
     began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
+    while steps == 0 or time.perf_counter() - began < seconds:
         env.step(env.action_space.sample())
         steps += 1
     return steps * env.num_envs / (time.perf_counter() - began)
 
 
-def against_real(env_id: str, env: DreamVectorEnv, rounds: int, seconds: float) -> dict[str, Any]:
-    """Dream and real maze in turns; returns medians and their ratio."""
+def against_real(
+    env_id: str, env: DreamVectorEnv, rounds: int, seconds: float, yardsticks: Yardsticks
+) -> dict[str, Any]:
+    """Dream and real environment in turns; returns all readings and the ratio of medians."""
     processes = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     start, stop, results = context.Barrier(processes + 1), context.Event(), context.Queue()
@@ -94,197 +98,171 @@ def against_real(env_id: str, env: DreamVectorEnv, rounds: int, seconds: float) 
         start.wait()
         real.append(sum(rates))
         dream.append(time_dream(env, seconds))
+        yardsticks.read()
     stop.set()
     start.wait()
     for worker in workers:
         worker.join()
-    medians = statistics.median(dream), statistics.median(real)
     return {
+        "env_id": env_id,
         "slots": env.num_envs,
-        "denoising_steps": env.steps or env.dreamer.model.config.sampler.steps,
+        "dtype": dtype_of(env),
+        "denoising_steps": passes_of(env),
         "real_processes": processes,
         "dream_frames_per_second": dream,
         "real_frames_per_second": real,
-        "ratio": medians[0] / medians[1],
+        "ratio": statistics.median(dream) / statistics.median(real),
+        **yardsticks.to_json(),
     }
 
 
 def by_slots(
-    checkpoint: str, slots: list[int], passes: list[int], seconds: float, gflops: dict[str, float]
-) -> list[dict[str, Any]]:
-    """Frames/s of every number of slots at every K, in turns; the best of three."""
+    checkpoint: str, dtype: str, slots: int, passes: list[int], rounds: int, seconds: float,
+    yardsticks: Yardsticks,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Frames/s of one number of slots at every K, which take turns with the yardsticks."""
+    env = DreamVectorEnv(slots, checkpoint, dtype=dtype)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    readings: dict[int, list[float]] = {k: [] for k in passes}
+    for turn in range(-1, rounds):
+        for env.steps in passes:
+            rate = time_dream(env, seconds if turn >= 0 else seconds / 4)
+            if turn >= 0:  # the first warms up
+                readings[env.steps].append(rate)
+        yardsticks.read()
+    machine = yardsticks.to_json()
     rows = []
-    for count in slots:
-        envs = {k: DreamVectorEnv(count, checkpoint, steps=k) for k in passes}
-        rates: dict[int, list[float]] = {k: [] for k in passes}
-        for env in envs.values():
-            env.reset(seed=0)
-            time_dream(env, seconds / 5)
-        for _ in range(3):
-            for k, env in envs.items():
-                rates[k].append(time_dream(env, seconds / 3))
-        for k, env in envs.items():
-            model, rate = env.dreamer.model, max(rates[k])
-            flops = frame_flops(model, k)
-            yardstick = gflops[str(model.compute_dtype).removeprefix("torch.")]
-            rows.append({
-                "slots": count,
-                "denoising_steps": k,
-                "frames_per_second": rate,
-                "flops_per_frame": flops,
-                "share_of_matmul_rate": rate * flops / 1e9 / yardstick,
-            })  # fmt: skip
+    for k, rates in readings.items():
+        work, rate = frame_work(env.dreamer.model, k), statistics.median(rates)
+        gflops = machine["matmul_gflops"][dtype]
+        bound = work.bound(slots, gflops, machine["copied_gigabytes_per_second"])
+        least = max(bound["arithmetic_seconds"], bound["traffic_seconds"])
+        rows.append({
+            "dtype": dtype,
+            "slots": slots,
+            "denoising_steps": k,
+            "frames_per_second": rate,
+            "readings": rates,
+            "share_of_matmul_rate": rate * work.flops / 1e9 / gflops,
+            **bound,
+            "share_of_roofline": rate * least / slots,
+            **machine,
+        })  # fmt: skip
+        print(f"{dtype} {slots} slots K={k}: {rate:.1f} frames/s", flush=True)
     return rows
 
 
-def frame_flops(model: WorldModel, steps: int) -> int:
-    """Floating-point operations of matrix products and convolutions of one imagined frame."""
-    state = model.initial_state(1)
-    discrete = model.config.actions.discrete
-    action = torch.zeros(1, dtype=torch.int64) if discrete else torch.zeros(1, len(state.layers))
-    with FlopCounterMode(display=False) as counter:
-        model.imagine(state, action.to(model.device), _zeros_of_noise(model), steps)
-    return counter.get_total_flops()
-
-
-def _zeros_of_noise(model: WorldModel) -> torch.Tensor:
-    return torch.zeros(model.noise_shape(1), device=model.device)
-
-
-def one_slot(checkpoint: str, steps: int) -> dict[str, float]:
-    """Seconds per step of a single dream."""
-    env = DreamVectorEnv(1, checkpoint, horizon=10 * steps)
+def one_slot(
+    checkpoint: str, dtype: str, passes: list[int], steps: int, yardsticks: Yardsticks
+) -> list[dict[str, Any]]:
+    """Seconds per step of a single dream at every K."""
+    env = DreamVectorEnv(1, checkpoint, dtype=dtype)
+    env.action_space.seed(0)
     env.reset(seed=0)
-    seconds = step_times(env, steps + 10)[10:]
-    return {
-        "seconds_median": statistics.median(seconds),
-        "seconds_99th": float(np.quantile(seconds, 0.99)),
-        "frames_per_second": 1 / statistics.median(seconds),
-    }
+    rows = []
+    for env.steps in passes:
+        step_times(env, 10)
+        seconds = step_times(env, steps)
+        yardsticks.read()
+        rows.append({
+            "dtype": dtype,
+            "denoising_steps": env.steps,
+            "steps": steps,
+            "seconds_median": statistics.median(seconds),
+            "seconds_99th": float(np.quantile(seconds, 0.99)),
+        })  # fmt: skip
+    machine = yardsticks.to_json()
+    return [row | machine for row in rows]
 
 
-def step_times(env: DreamVectorEnv, steps: int) -> list[float]:
-    """Seconds of each of some steps under random actions."""
-    seconds = []
-    for _ in range(steps):
-        action = env.action_space.sample()
-        began = time.perf_counter()
-        env.step(action)
-        seconds.append(time.perf_counter() - began)
-    return seconds
+def passes_of(env: DreamVectorEnv) -> int:
+    """K of a dream."""
+    return env.steps or env.dreamer.model.config.sampler.steps
 
 
-def over_time(checkpoint: str, ages: list[int], window: int = 50) -> dict[str, Any]:
-    """Median seconds per step up to each age, in one dream in which no step is skipped."""
-    env = DreamVectorEnv(1, checkpoint, horizon=10 * ages[-1])
-    env.reset(seed=0)
-    seconds, size, age = [], [], 0
-    for next_age in ages:
-        step_times(env, next_age - window - age)
-        seconds.append(statistics.median(step_times(env, window)))
-        size.append(env.state_nbytes)
-        age = next_age
-    return {
-        "frames": ages,
-        "seconds_per_step": seconds,
-        "latency_ratio": seconds[-1] / seconds[0],
-        "state_bytes": size,
-        "bytes_ratio": size[-1] / size[0],
-    }
+def dtype_of(env: DreamVectorEnv) -> str:
+    """Precision of a dream's products."""
+    return str(env.dreamer.model.compute_dtype).removeprefix("torch.")
 
 
-def parts(checkpoint: str, slots: int, steps: int) -> dict[str, Any]:
-    """Milliseconds per step: matrix products, convolutions, each kernel, and all the rest."""
-    env = DreamVectorEnv(slots, checkpoint, horizon=10 * steps)
-    env.reset(seed=0)
-    step_times(env, 5)
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Everything."""
+    result: dict[str, Any] = conditions("dream_speed")
+    plain = Yardsticks(args.matmul_size, args.copied_mebibytes)
+    env = DreamVectorEnv(args.slots, args.checkpoint)
     model = env.dreamer.model
-    usual, kernels = model.stepper(), Timed(None)
-    if isinstance(usual, KernelStepper):
-        kernels = Timed(usual.kernels)
-        model.use(KernelStepper(usual.dynamics, usual.tokenizer, usual.dtype, kernels))
-    try:
-        step_times(env, 5)
-        kernels.spent.clear()
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            total = sum(step_times(env, steps))
-    finally:
-        model.use(usual)
-    spent = {
-        name: sum(e.self_cpu_time_total for e in profiler.key_averages() if e.key in keys) / 1e6
-        for name, keys in {
-            "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm_"),
-            "convolutions": ("aten::mkldnn_convolution",),
-        }.items()
+    result |= {
+        "checkpoint": {
+            "name": args.checkpoint,
+            "weights_sha256": env.dreamer.fingerprint,
+            "denoising_passes": model.config.sampler.steps,
+            "parameters": sum(p.numel() for p in model.parameters()),
+        },
+        "compiled_kernels": os.environ.get("DREAMENV_KERNELS", "1") != "0",
+        "usual_dtype": dtype_of(env),
+        "rounds": args.rounds,
+        "seconds": args.seconds,
     }
-    spent |= {f"kernel {name}": seconds for name, seconds in kernels.spent.items()}
-    spent["rest"] = total - sum(spent.values())
-    return {
-        "slots": slots,
-        "threads": torch.get_num_threads(),
-        "milliseconds": {name: 1e3 * seconds / steps for name, seconds in spent.items()},
+    if args.real:
+        result["against_real"] = against_real(
+            args.real, env, args.rounds, args.seconds, plain.fresh()
+        )
+    result |= {"work": [], "by_slots": [], "one_slot": [], "parts": []}
+    for dtype in args.dtypes:
+        dreams = DreamVectorEnv(args.slots, args.checkpoint, dtype=dtype)
+        model = dreams.dreamer.model
+        for k in args.passes:
+            work = frame_work(model, k).to_json()
+            result["work"].append({"dtype": dtype, "denoising_steps": k, **work})
+        for slots in args.by_slots:
+            result["by_slots"] += by_slots(
+                args.checkpoint, dtype, slots, args.passes, args.rounds, args.seconds, plain.fresh()
+            )
+        result["one_slot"] += one_slot(
+            args.checkpoint, dtype, args.passes, args.steps, plain.fresh()
+        )
+        for slots in args.profile_slots:
+            env = DreamVectorEnv(slots, args.checkpoint, dtype=dtype)
+            machine = plain.fresh()
+            machine.read()
+            row = {"dtype": dtype, "denoising_steps": passes_of(env), **machine.to_json()}
+            result["parts"].append(row | parts(env, args.profile_steps))
+    machine = plain.fresh()
+    machine.read()
+    result["over_time"] = {
+        "dtype": result["usual_dtype"],
+        "denoising_steps": result["checkpoint"]["denoising_passes"],
+        **machine.to_json(),
+        **over_time(args.checkpoint, args.ages, args.pairs),
     }
-
-
-class Timed:
-    """Compiled kernels whose calls are timed."""
-
-    def __init__(self, kernels: Any) -> None:
-        self.kernels, self.spent = kernels, defaultdict[str, float](float)
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        kernel = getattr(self.kernels, name)
-
-        def timed(*args: Any) -> None:
-            began = time.perf_counter()
-            kernel(*args)
-            self.spent[name] += time.perf_counter() - began
-
-        return timed
-
-
-def copied_gigabytes_per_second(size: int = 2**26) -> float:
-    """Bytes read and written by a copy that fits no cache of a core; the best of eight."""
-    source, target = (torch.zeros(size, dtype=torch.uint8) for _ in range(2))
-    seconds = []
-    for _ in range(8):
-        began = time.perf_counter()
-        target.copy_(source)
-        seconds.append(time.perf_counter() - began)
-    return 2 * size / min(seconds) / 1e9
+    return result
 
 
 def main() -> None:
     """Measure and store."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
-    parser.add_argument("--real", default="MemoryMaze-9x9-v0")
+    parser.add_argument("--real", default="MemoryMaze-9x9-v0", help="'' leaves it out")
     parser.add_argument("--slots", type=int, default=16, help="beside the real environment")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of one reading")
+    parser.add_argument("--rounds", type=int, default=5, help="readings of each figure")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one reading")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--by-slots", type=int, nargs="+", default=[1, 8, 32, 128])
-    parser.add_argument("--passes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--passes", type=int, nargs="+", default=[8, 4, 2, 1])
     parser.add_argument("--ages", type=int, nargs="+", default=[100, 1000, 10000])
-    parser.add_argument("--steps", type=int, default=300, help="of one slot, and of the parts")
-    parser.add_argument("--out", default="docs/results/dream_speed.json")
+    parser.add_argument("--pairs", type=int, default=400, help="of steps, old and young, per age")
+    parser.add_argument("--steps", type=int, default=300, help="of one slot")
+    parser.add_argument("--profile-slots", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--profile-steps", type=int, default=30)
+    parser.add_argument("--matmul-size", type=int, default=2048)
+    parser.add_argument("--copied-mebibytes", type=int, default=256)
+    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    gflops = {name: matmul_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    result = {
-        "command": "python " + " ".join(sys.argv),
-        **machine(),
-        "threads": torch.get_num_threads(),
-        "matmul_gflops": gflops,
-        "copied_gigabytes_per_second": copied_gigabytes_per_second(),
-        "against_real": against_real(
-            args.real, DreamVectorEnv(args.slots, args.checkpoint), args.rounds, args.seconds
-        ),
-        "by_slots": by_slots(args.checkpoint, args.by_slots, args.passes, args.seconds, gflops),
-        "one_slot": one_slot(args.checkpoint, args.steps),
-        "over_time": over_time(args.checkpoint, args.ages),
-        "parts": parts(args.checkpoint, args.slots, args.steps),
-    }
-    atomic_write_json(args.out, result)
-    print(result)
+    atomic_write_json(args.out, measure(args))
+    print(f"written: {args.out}")
 
 
 if __name__ == "__main__":

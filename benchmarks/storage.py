@@ -112,7 +112,7 @@ def memmap_candidate(folder: Path, episodes: list[np.ndarray]) -> Read:
     starts = np.cumsum([0, *map(len, episodes)])
     with open(folder / "frames.raw", "wb") as file:
         for frames in episodes:
-            file.write(frames)
+            file.write(frames.data)
             file.flush()
             os.fsync(file.fileno())
     shape = (int(starts[-1]), *episodes[0].shape[1:])

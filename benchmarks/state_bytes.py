@@ -1,0 +1,54 @@
+"""Bytes that a dream remembers, by preset and precision. Counted, not timed: takes a second.
+
+    python -m benchmarks.state_bytes
+
+Result: docs/results/state_bytes.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.yardsticks import DTYPES, conditions
+from dreamenv.files import atomic_write_json
+from dreamenv.world_model.config import PRESETS, WorldModelConfig, preset
+from dreamenv.world_model.model import WorldModel
+
+RESULT = Path(__file__).parents[1] / "docs" / "results" / "state_bytes.json"
+
+
+def state_bytes(config: WorldModelConfig) -> dict[str, Any]:
+    """Parameters, and bytes of one slot's memory by precision and by kind."""
+    with torch.device("meta"):  # no numbers, only shapes
+        model = WorldModel(config)
+    result: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
+    for dtype in DTYPES:
+        model.compute_dtype = getattr(torch, dtype)
+        kinds: dict[str, int] = {}
+        for name, tensor in model.initial_state(1).named_tensors():
+            kind = name.rsplit(".", 1)[-1]
+            kinds[kind] = kinds.get(kind, 0) + tensor.nbytes
+        result[dtype] = {"bytes": sum(kinds.values()), "by_kind": kinds}
+    return result
+
+
+def main() -> None:
+    """Count and store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
+    parser.add_argument("--out", type=Path, default=RESULT)
+    args = parser.parse_args()
+    result = {
+        "command": conditions("state_bytes")["command"],
+        "presets": {name: state_bytes(preset(name)) for name in args.presets},
+    }
+    atomic_write_json(args.out, result)
+    print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""How benchmarks are run here: whole, small, and on one thread."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a benchmark by name with arguments; returns what it has written."""
+
+    def run(name: str, *arguments: object) -> dict[str, Any]:
+        module = importlib.import_module(f"benchmarks.{name}")
+        words = list(map(str, arguments))
+        if "--out" not in words:
+            words += ["--out", str(tmp_path_factory.mktemp(name) / "result.json")]
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *words])
+            module.main()
+        return json.loads(Path(words[words.index("--out") + 1]).read_text())
+
+    return run
