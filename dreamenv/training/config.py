@@ -58,6 +58,9 @@ class TrainConfig:
     weights_from: str = ""
     """A checkpoint folder, or `bundled:NAME`, whose weights training begins with (fine-tuning): its
     architecture is taken over, and its tokenizer is used as it is."""
+    shortcut_passes: int = 0
+    """With `weights_from`: K_max of shortcuts that the model is to learn besides
+    (`DynamicsConfig.shortcut_passes`); 0 leaves it as it is."""
     latents: str = ""
     """File in which the encoded rollouts are kept; several runs of one tokenizer may share it.
     Default: in the run folder."""
@@ -98,6 +101,9 @@ class TrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     self_forcing_from: float = 1.0
     """Share of the dynamics' updates after which `objective.self_forcing` begins."""
+    shortcut_from: float = 0.5
+    """Share of the dynamics' updates after which `objective.shortcut` begins: there must be
+    something to shorten."""
     log_every: int = 20
     evaluate_every: int = 1000
     checkpoint_every: int = 500
@@ -126,6 +132,11 @@ class TrainConfig:
             raise ConfigError(
                 "weights_from brings tokenizer and architecture; leave out tokenizer_from and "
                 "architecture"
+            )
+        if self.shortcut_passes and not self.weights_from:
+            raise ConfigError(
+                "shortcut_passes is for a model that begins with weights_from; for a new one set "
+                """architecture '{"dynamics": {"shortcut_passes": 8}}'"""
             )
         if self.window < 2:
             raise ConfigError(f"a window needs at least 2 frames, not {self.window}")

@@ -39,7 +39,10 @@ MOST_REWARD_VALUES = 16
 """Up to so many distinct rewards are taken for the only ones there are."""
 FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
 """Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""
-SAME_MODEL = ("architecture", "tokenizer_from", "weights_from", "conditioning", "pose", "stride")
+SAME_MODEL = (
+    "architecture", "tokenizer_from", "weights_from", "shortcut_passes", "conditioning", "pose",
+    "stride",
+)  # fmt: skip
 """What a run that is continued must also keep: weights alone would fit another model."""
 CLIPS, CONTEXT, HORIZON = 16, 32, 16
 
@@ -71,7 +74,8 @@ def train(config: TrainConfig) -> Path:
         take_tokenizer(model, config.tokenizer_from)
     if config.weights_from:
         source = load_world_model(checkpoint_folder(config.weights_from), device)
-        model.load_state_dict(source.state_dict())
+        # Shortcuts that are new to it begin with weights of zero, as if nobody had asked.
+        model.load_state_dict(model.state_dict() | source.state_dict())
     out = Path(config.out)
     try:
         _enter_run_folder(out, config, store)
@@ -193,7 +197,16 @@ def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelC
                 f"{config.weights_from} was trained with {name} {there}, but {config.data} and the "
                 f"options ask for {here}; begin from a checkpoint of the same environment"
             )
-    return source
+    passes = config.shortcut_passes
+    if not passes:
+        return source
+    if source.dynamics.shortcut_passes not in (0, passes):
+        raise ConfigError(
+            f"{config.weights_from} has shortcuts of up to {source.dynamics.shortcut_passes} passes "
+            f"already; leave out shortcut_passes {passes}"
+        )
+    dynamics = dataclasses.replace(source.dynamics, shortcut_passes=passes)
+    return dataclasses.replace(source, dynamics=dynamics)
 
 
 def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
@@ -282,6 +295,7 @@ def train_dynamics(
         for layer in model.dynamics.layers:
             layer.compile()
     forcing_from = run.self_forcing_from * run.dynamics.steps
+    shortcut_from = run.shortcut_from * run.dynamics.steps
 
     def make_batch(step: int) -> Batch:
         window = run.window_at(step)
@@ -292,6 +306,8 @@ def train_dynamics(
         objective = run.objective
         if step < forcing_from:
             objective = dataclasses.replace(objective, self_forcing=0.0)
+        if step < shortcut_from:
+            objective = dataclasses.replace(objective, shortcut=0.0)
         batch = batch.to(model.device)
         return model.segment_losses(
             batch, objective, generator, run.segments_at(step), run.state_reset

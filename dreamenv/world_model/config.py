@@ -118,6 +118,9 @@ class DynamicsConfig:
     unit size, head by head, so that an old memory speaks as loudly as a new one."""
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
+    shortcut_passes: int = 0
+    """K_max of shortcut forcing, a power of two: the network is told how far a denoising pass
+    jumps, 1/K for K = 1, 2, 4 … K_max. 0: it is not told, and always names the whole frame."""
 
     def __post_init__(self) -> None:
         for name, choices in (("scan", SCANS), ("attention", ATTENTIONS)):
@@ -128,7 +131,8 @@ class DynamicsConfig:
         _require_positive(
             self,
             *(f.name for f in dataclasses.fields(self)
-              if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range", "ssm_recall")),
+              if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range", "ssm_recall",
+                                "shortcut_passes")),
         )  # fmt: skip
         if not self.scan_blocks:
             raise ConfigError("dynamics.scan_blocks must name a block for at least one layer")
@@ -153,6 +157,12 @@ class DynamicsConfig:
                 "dynamics.ssm_expand · width must be a multiple of dynamics.ssm_head_dim: "
                 f"{self.ssm_expand} · {self.width}, {self.ssm_head_dim}"
             )
+        if self.shortcut_passes < 0 or self.shortcut_passes & (self.shortcut_passes - 1):
+            raise ConfigError(
+                f"dynamics.shortcut_passes is 0 or a power of two, not {self.shortcut_passes}"
+            )
+        if self.shortcut_passes and self.attention == "bidirectional":
+            raise ConfigError("bidirectional attention has no shortcuts: set shortcut_passes to 0")
         if self.condition_width % 2:
             raise ConfigError(f"dynamics.condition_width must be even: {self.condition_width}")
 
@@ -163,6 +173,9 @@ class SamplerConfig:
 
     steps: int = 2
     """K: denoising passes per frame."""
+    shortcut: bool = True
+    """Passes jump as shortcut forcing has taught them, if the dynamics have learnt it for this K.
+    Otherwise each pass heads for the mean of what the frame may be, as in plain flow matching."""
     context_noise: float = 0.0
     """Noise level (0 none … 1 all) at which an imagined frame enters the memory."""
 

@@ -21,6 +21,9 @@ class Stream(NamedTuple):
 
     noisy: Tensor
     level: Tensor
+    jump: Tensor | None = None
+    """log2 K (b, t) where the network is asked for a jump of 1/K towards the frame, as K_max
+    passes would go (`DynamicsConfig.shortcut_passes`); None: for the frame, by the finest jump."""
 
 
 class Prediction(NamedTuple):
@@ -60,6 +63,10 @@ class Dynamics(nn.Module):
         self.noise_level = nn.Sequential(
             nn.Linear(condition, condition), nn.SiLU(), nn.Linear(condition, condition)
         )
+        self.jump: nn.Embedding | None = None
+        if config.shortcut_passes:
+            self.jump = nn.Embedding(self.finest_jump + 1, condition)
+            nn.init.zeros_(self.jump.weight)
         self.project = nn.Linear(2 * token_channels, config.width)
         # Poses are also added to the tokens, as strongly as what is seen: memory is searched by
         # them.
@@ -76,6 +83,19 @@ class Dynamics(nn.Module):
         nn.init.zeros_(self.output.bias)
         # Standard deviation of the change from frame to frame, measured on the training data.
         self.register_buffer("change", torch.ones(()))
+
+    @property
+    def finest_jump(self) -> int:
+        """log2 of `shortcut_passes`: the jump for which the network is asked for the frame."""
+        return max(self.config.shortcut_passes, 1).bit_length() - 1
+
+    def jump_of(self, passes: int, shortcut: bool = True) -> int:
+        """log2 of the K to ask for when a frame takes `passes` denoising passes.
+
+        The finest where shortcuts are not wanted, or were not learnt for so many passes.
+        """
+        learnt = passes & (passes - 1) == 0 and passes <= self.config.shortcut_passes
+        return passes.bit_length() - 1 if learnt and shortcut else self.finest_jump
 
     def initial_state(self, slots: int) -> State:
         """Memory before the first frame."""
@@ -141,7 +161,7 @@ class Dynamics(nn.Module):
             return embedded
 
         def condition(stream: Stream) -> Tensor:
-            return F.silu(self._embed_level(stream.level) + action)
+            return F.silu(self.embed_view(stream.level, stream.jump) + action)
 
         if read is None:
             return (tokens(write), None), (condition(write), None)
@@ -163,15 +183,21 @@ class Dynamics(nn.Module):
         x = tokens.unflatten(3, (p, p, -1)).unflatten(2, (self.grid[0] // p, self.grid[1] // p))
         return x.transpose(3, 4).flatten(2, 5)
 
-    def _embed_level(self, level: Tensor) -> Tensor:
+    def embed_view(self, level: Tensor, jump: Tensor | None = None) -> Tensor:
+        """Signal levels (…) and jumps (…), by default the finest → (…, condition width)."""
         half = self.config.condition_width // 2
         rates = torch.exp(torch.linspace(0, 5, half, device=level.device, dtype=level.dtype))
         angle = level[..., None] * rates
-        return self.noise_level(torch.cat([angle.cos(), angle.sin()], -1))
+        embedded = self.noise_level(torch.cat([angle.cos(), angle.sin()], -1))
+        if self.jump is None:
+            return embedded
+        return embedded + (self.jump.weight[self.finest_jump] if jump is None else self.jump(jump))
 
     def _predict(self, tokens: Tensor, stream: Stream, previous: Stream) -> Prediction:
         tokens = F.rms_norm(tokens, tokens.shape[-1:])
-        mean, scale = belief(*stream, *previous, self.change)
+        mean, scale = belief(
+            stream.noisy, stream.level, previous.noisy, previous.level, self.change
+        )
         output = self._to_latents(self.output(tokens)).to(mean.dtype)
         latents = mean + scale * output
         return Prediction(latents, output, mean, scale, tokens.mean(2), self._regions(tokens))

@@ -19,7 +19,7 @@ from dreamenv.world_model.kernel_stepping import make_stepper
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, can_step
+from dreamenv.world_model.stepping import FrameStepper, View, can_step
 from dreamenv.world_model.tokenizer import Tokenizer
 
 
@@ -122,9 +122,11 @@ class WorldModel(nn.Module):
         with self.autocast():
             latents = noise[:, :1]
             level = latents.new_zeros(latents.shape[:2])
-            for before, after in sampling_levels(steps or sampler.steps):
+            passes = steps or sampler.steps
+            jump = self.dynamics.jump_of(passes, sampler.shortcut)
+            for before, after in sampling_levels(passes):
                 # The frame in the making sees the memory; the memory does not see it.
-                view = Stream(latents, level + before)
+                view = Stream(latents, level + before, torch.full_like(level, jump).long())
                 _, prediction, _ = self.dynamics(state, view, actions, keep=False)
                 pull = (after - before) / (1 - before)
                 latents = latents + pull * (prediction.latents - latents)
@@ -139,16 +141,17 @@ class WorldModel(nn.Module):
     ) -> tuple[Tensor, Outcome, State]:
         sampler, stepper = self.config.sampler, self.stepper()
         shared = stepper.begin(state)
-        latents = noise[:, 0]
-        for before, after in sampling_levels(steps or sampler.steps):
-            tokens = stepper.tokens(state, shared, latents, before, action, keep=False)
+        latents, passes = noise[:, 0], steps or sampler.steps
+        jump = self.dynamics.jump_of(passes, sampler.shortcut)
+        for before, after in sampling_levels(passes):
+            view = View(before, jump)
+            tokens = stepper.tokens(state, shared, latents, view, action, keep=False)
             predicted = stepper.predict(tokens, state, latents, before)
             latents = torch.lerp(latents, predicted, (after - before) / (1 - before))
         level = state.level.new_full(state.level.shape, 1 - sampler.context_noise)
         committed = add_noise(latents.unsqueeze(1), level.unsqueeze(1), noise[:, 1:]).squeeze(1)
-        tokens = stepper.tokens(
-            state, shared, committed, 1 - sampler.context_noise, action, keep=True
-        )
+        view = View(1 - sampler.context_noise, self.dynamics.finest_jump)
+        tokens = stepper.tokens(state, shared, committed, view, action, keep=True)
         with self.autocast():
             outcome = self.head(tokens.mean(1))
         outcome.features = self.dynamics._regions(tokens.unsqueeze(1)).squeeze(1)

@@ -61,13 +61,17 @@ class ObjectiveConfig:
     """clean_state: share of rows whose later frames are written as the model predicts them."""
     self_forcing_rounds: int = 2
     """Over how many steps such predictions build on each other."""
+    shortcut: float = 0.25
+    """Share of rows that learn jumps longer than the finest (shortcut forcing), where the dynamics
+    have them (`DynamicsConfig.shortcut_passes`)."""
     reward_weight: float = 0.3
     continuation_weight: float = 0.1
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ConfigError(f"unknown scheme {self.scheme!r}; there are {', '.join(SCHEMES)}")
-        for name in ("clean_prefix", "pure_noise", "context_noise", "self_forcing"):
+        shares = ("clean_prefix", "pure_noise", "context_noise", "self_forcing", "shortcut")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
         if min(self.reward_weight, self.continuation_weight) < 0:
@@ -116,10 +120,12 @@ def dynamics_loss(
         if config.self_forcing > 0:
             write = _predicted_context(dynamics, state, batch, write, config, generator)
         level = 0.98 * sample_levels(shape, generator, config.pure_noise)
-        read = _view(batch.latents, level, generator)
+        read, target = _view(batch.latents, level, generator), batch.latents
+        if dynamics.finest_jump and config.shortcut > 0:
+            read, target = _with_shortcuts(dynamics, state, batch, write, read, config, generator)
         state, written, seen = dynamics(state, write, batch.actions, read)
         assert seen is not None
-        denoising = _denoising_loss(seen, batch.latents, after_first)
+        denoising = _denoising_loss(seen, target, after_first)
     clean = after_first * (write.level > 0.75) * batch.rewards.isfinite()
     rewards = batch.rewards.nan_to_num()
     reward, continuation = head.losses(written.features, rewards, batch.terminated)
@@ -214,6 +220,53 @@ def _predicted_context(
         latents = torch.where(replace[..., None, None], seen.latents, latents)
         level = torch.where(replace, 1.0, level)
     return Stream(torch.cat([latents, write.noisy[rows:]]), torch.cat([level, write.level[rows:]]))
+
+
+@torch.no_grad()
+def _with_shortcuts(
+    dynamics: Dynamics,
+    state: State,
+    batch: Batch,
+    write: Stream,
+    read: Stream,
+    config: ObjectiveConfig,
+    generator: torch.Generator,
+) -> tuple[Stream, Tensor]:
+    """Let some rows of `read` ask for jumps of 1/K, and what all rows are then to predict.
+
+    Shortcut forcing [Hafner et al. 2025, Frans et al. 2025]: a jump of size d from z̃ at level τ is
+    to end where two jumps of d/2 end. With b = (f − z̃)/(1 − τ), the direction in which the
+    network f would have z̃ go, the two take b′ at τ and b″ at τ + d/2, and the one is to take their
+    mean: f(z̃, τ, d) = z̃ + (1 − τ)(b′ + b″)/2. Levels of such rows are multiples of d. The loss
+    on f in units of the belief's scale is that of the other rows; there is no other weight.
+    """
+    rows = math.ceil(config.shortcut * len(batch.latents))
+    chosen = slice(-rows, None)  # self-forcing takes the first rows
+    jump = torch.randint(dynamics.finest_jump, (rows, 1), generator=generator)
+    passes = 2.0**jump
+    level = torch.rand((rows, read.level.shape[1]), generator=generator)
+    level = ((level * passes).floor() / passes).to(read.level)
+    jump, size = jump.expand_as(level).to(level.device), (1 / passes).to(level)[..., None, None]
+    start = _view(batch.latents[chosen], level, generator)
+    context = Stream(write.noisy[chosen], write.level[chosen])
+    memory, actions = state.select(slice(state.slots - rows, None)), batch.actions[chosen]
+
+    def direction(view: Stream) -> Tensor:
+        _, _, seen = dynamics(memory, context, actions, view)
+        assert seen is not None
+        return (seen.latents - view.noisy) / (1 - view.level)[..., None, None]
+
+    first = direction(Stream(start.noisy, level, jump + 1))
+    halfway = Stream(start.noisy + first * size / 2, level + size[..., 0, 0] / 2, jump + 1)
+    mean = (first + direction(halfway)) / 2
+    finest = torch.full(read.level.shape, dynamics.finest_jump, device=level.device)
+    finest[chosen] = jump
+    parts = zip(read[:2], start[:2], strict=True)
+    noisy, levels = (torch.cat([x[:-rows], y]) for x, y in parts)
+    target = torch.cat(
+        [batch.latents[:-rows], start.noisy + (1 - level)[..., None, None] * mean]
+    )
+    return Stream(noisy, levels, finest), target
 
 
 def _denoising_loss(prediction: Prediction, latents: Tensor, weight: Tensor) -> Tensor:

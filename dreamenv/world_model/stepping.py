@@ -8,7 +8,7 @@ CPUs compute faster than bfloat16, and the memory is overwritten instead of copi
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,13 @@ def can_step(dynamics: nn.Module) -> bool:
     return config.scan != "none" and config.attention == "window" and not config.ssm_recall
 
 
+class View(NamedTuple):
+    """How a pass sees its frame: signal level, and the jump it is asked for (`Stream.jump`)."""
+
+    level: float
+    jump: int
+
+
 class FrameStepper:
     """Single-frame passes of a `Dynamics`, and the decoder, with their weights as they are now.
 
@@ -47,7 +54,7 @@ class FrameStepper:
         self.layers = [LayerStepper(layer, dtype, self.wide) for layer in layers]
         self.project = Product(dynamics.project, dtype)
         self.output = Product(dynamics.output, dtype)
-        self._tables: dict[float, Tensor] = {}
+        self._tables: dict[View, Tensor] = {}
         modules = (dynamics, tokenizer)
         self._sources = [x for m in modules for x in (*m.parameters(), *m.buffers())]
         self._versions = _versions(self._sources)
@@ -68,7 +75,7 @@ class FrameStepper:
         return [*caches, mask.repeat_interleave(tokens, 1)[:, None, None]]
 
     def tokens(
-        self, state: State, shared: list[Tensor], noisy: Tensor, level: float, actions: Tensor,
+        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """The last layer's tokens (b, n, d), normalised, of one frame.
@@ -77,12 +84,12 @@ class FrameStepper:
             state: the memory; with `keep` its layers are overwritten with the memory after.
             shared: from `begin` for this state.
             noisy: latents of the frame as seen, (b, latents, channels).
-            level: their signal level.
+            view: their signal level, and the jump.
             actions: (b, …), the action that led to the frame.
             keep: whether the frame enters the memory.
         """
         x = self.enter(noisy, state)
-        table, rows = self.modulations(level, actions)
+        table, rows = self.modulations(view, actions)
         modulations = table[rows]
         for i, (layer, memory) in enumerate(zip(self.layers, state.layers, strict=True)):
             layer(x, modulations[:, i], memory, shared[i], shared[-1], keep)
@@ -113,7 +120,7 @@ class FrameStepper:
         device = self.dynamics.position.device.type
         return torch.autocast(device, self.dtype, enabled=self.dtype != self.wide)
 
-    def modulations(self, level: float, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def modulations(self, view: View, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of scales (one added), shifts and gates of every layer, and each slot's row.
 
         The rows are (rows, layers, 3 · parts, d); there is one for every discrete action.
@@ -124,16 +131,17 @@ class FrameStepper:
             # Its layers are in the dtype of products, the actions are not.
             with self._autocast():
                 embedded = embed(actions)
-            return self._modulate(level, embedded.to(self.wide)), rows
-        if level not in self._tables:
-            self._tables[level] = self._modulate(level, embed.table.weight)
-        return self._tables[level], torch.where(actions < 0, embed.config.n, actions)
+            return self._modulate(view, embedded.to(self.wide)), rows
+        if view not in self._tables:
+            self._tables[view] = self._modulate(view, embed.table.weight)
+        return self._tables[view], torch.where(actions < 0, embed.config.n, actions)
 
-    def _modulate(self, level: float, action: Tensor) -> Tensor:
+    def _modulate(self, view: View, action: Tensor) -> Tensor:
         dynamics = self.dynamics
-        levels = torch.full(action.shape[:1], level, dtype=self.wide, device=action.device)
+        level = torch.full(action.shape[:1], view.level, dtype=self.wide, device=action.device)
+        jump = torch.full(action.shape[:1], view.jump, device=action.device)
         with self._autocast():
-            condition = F.silu(dynamics._embed_level(levels) + action)
+            condition = F.silu(dynamics.embed_view(level, jump) + action)
             layers = cast(list[DynamicsLayer], dynamics.layers)
             joined = torch.stack([layer.modulation(condition) for layer in layers], 1)
         modulation = joined.to(self.wide).unflatten(-1, (-1, dynamics.position.shape[-1]))

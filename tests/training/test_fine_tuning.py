@@ -48,3 +48,19 @@ def test_weights_of_another_environment_are_refused(make_run: MakeRun, tmp_path:
     for name, value in (("tokenizer_from", first), ("architecture", "{}")):
         with pytest.raises(ConfigError, match="weights_from brings tokenizer and architecture"):
             dataclasses.replace(make_run("second", weights_from=first), **{name: value})
+
+
+def test_shortcuts_may_be_learnt_besides(make_run: MakeRun) -> None:
+    first = train(make_run("first"))
+    with pytest.raises(ConfigError, match="shortcut_passes is for a model that begins with"):
+        make_run("second", shortcut_passes=4)
+    learnt = StageConfig(steps=2, batch=2, learning_rate=1e-2, warmup=0)
+    run = make_run(
+        "second", weights_from=str(first), shortcut_passes=4, shortcut_from=0.0, dynamics=learnt
+    )
+    second = load_world_model(train(run))
+    assert second.config.dynamics.shortcut_passes == 4
+    assert second.dynamics.jump is not None and second.dynamics.jump.weight.any()
+    again = make_run("third", weights_from=run.out, shortcut_passes=8)
+    with pytest.raises(ConfigError, match="has shortcuts of up to 4 passes already"):
+        train(again)
