@@ -1,4 +1,4 @@
-"""Compiles `frame_kernels.c` at first use, for one architecture, and keeps the result.
+"""Compiles the C of `kernels/` at first use, for one architecture, and keeps the result.
 
 A C compiler makes a dream's step on the CPU about twice as fast as torch's own operations do. It
 is asked for once per architecture, takes a few seconds, and is never needed: without one, or with
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_suffix(".c")
+FOLDER = Path(__file__).with_name("kernels")
 SWITCH = "DREAMENV_KERNELS"
 BASE_FLAGS = (
     "-O3", "-march=native", "-std=c11", "-shared", "-fPIC",
@@ -68,7 +68,9 @@ def batch(slots: int) -> tuple[ctypes.c_long, ctypes.c_int]:
 
 def _compiled(compiler: str, defines: list[str]) -> Path:
     """The shared library, from the user's cache if it is there."""
-    what = [SOURCE.read_text(), compiler, *defines, *BASE_FLAGS, str(EXTRA_FLAGS), _processor()]
+    sources = sorted(FOLDER.glob("*.c"))
+    texts = [path.read_text() for path in (*sources, *sorted(FOLDER.glob("*.h")))]
+    what = [*texts, compiler, *defines, *BASE_FLAGS, str(EXTRA_FLAGS), _processor()]
     name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:32]
     folder = _cache_folder()
     library = folder / f"{name}.so"
@@ -83,9 +85,7 @@ def _compiled(compiler: str, defines: list[str]) -> Path:
                 *BASE_FLAGS,
                 *flags,
                 *defines,
-                str(SOURCE),
-                "-o",
-                unfinished,
+                *map(str, sources),
                 "-lm",
             ]
             done = subprocess.run(

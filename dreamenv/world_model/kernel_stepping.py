@@ -14,19 +14,12 @@ from dreamenv.world_model.frame_kernels import address, batch, load_kernels
 from dreamenv.world_model.kernel_decoding import KernelDecoder
 from dreamenv.world_model.layers import DynamicsLayer
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, LayerStepper, Product
+from dreamenv.world_model.stepping import FrameStepper, LayerStepper, Product, View
 from dreamenv.world_model.tokenizer import Tokenizer
 
 
-def make_stepper(dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype) -> FrameStepper:
-    """The fastest stepper that this machine has for a model, with products in `dtype`."""
-    kernels = _kernels_for(dynamics, dtype)
-    if kernels is None:
-        return FrameStepper(dynamics, tokenizer, dtype)
-    return KernelStepper(dynamics, tokenizer, dtype, kernels)
-
-
-def _kernels_for(dynamics: Dynamics, dtype: torch.dtype) -> ctypes.CDLL | None:
+def kernels_for(dynamics: Dynamics, dtype: torch.dtype, tiles: bool = False) -> ctypes.CDLL | None:
+    """Kernels for a model's sizes, with or without products on tiles; None where there are none."""
     config, position = dynamics.config, dynamics.position
     if (
         position.device.type != "cpu"
@@ -49,6 +42,8 @@ def _kernels_for(dynamics: Dynamics, dtype: torch.dtype) -> ctypes.CDLL | None:
         TAPS=config.ssm_conv,
         LANES=math.gcd(len(position), config.attention_head_dim, 16),
         HALF=int(dtype == torch.bfloat16),
+        LATENTS=dynamics.latent_channels,
+        TILES=int(tiles),
     )
 
 
@@ -68,7 +63,7 @@ class KernelStepper(FrameStepper):
         super().__init__(dynamics, tokenizer, dtype)
         self._decoder = KernelDecoder(tokenizer, dtype, kernels)
         self.kernels = kernels
-        self._weights = [_LayerWeights(layer) for layer in self.layers]
+        self._weights = [LayerWeights(layer) for layer in self.layers]
         self._buffers: dict[str, Tensor] = {}
 
     def begin(self, state: State) -> list[Tensor]:
@@ -80,13 +75,13 @@ class KernelStepper(FrameStepper):
         return []
 
     def tokens(
-        self, state: State, shared: list[Tensor], noisy: Tensor, level: float, actions: Tensor,
+        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
         kernels, buffers = self.kernels, self._buffers_for(len(noisy))
         x = self.enter(noisy, state)
-        table, rows = self.modulations(level, actions)
+        table, rows = self.modulations(view, actions)
         parts, width = table.shape[2:]
         slots = batch(len(noisy))
         which = address(rows), ctypes.c_long(len(self.layers) * parts * width)
@@ -156,7 +151,7 @@ class KernelStepper(FrameStepper):
         return self._buffers
 
 
-class _LayerWeights:
+class LayerWeights:
     """The weights of a layer as kernels and products take them."""
 
     def __init__(self, layer: LayerStepper) -> None:

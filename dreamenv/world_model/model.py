@@ -15,11 +15,11 @@ from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.diffusion import add_noise, sampling_levels
 from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.heads import Outcome, OutcomeHead
-from dreamenv.world_model.kernel_stepping import make_stepper
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
 from dreamenv.world_model.state import State
 from dreamenv.world_model.stepping import FrameStepper, View, can_step
+from dreamenv.world_model.tile_stepping import make_stepper
 from dreamenv.world_model.tokenizer import Tokenizer
 
 
@@ -144,17 +144,17 @@ class WorldModel(nn.Module):
         latents, passes = noise[:, 0], steps or sampler.steps
         jump = self.dynamics.jump_of(passes, sampler.shortcut)
         for before, after in sampling_levels(passes):
-            view = View(before, jump)
-            tokens = stepper.tokens(state, shared, latents, view, action, keep=False)
-            predicted = stepper.predict(tokens, state, latents, before)
-            latents = torch.lerp(latents, predicted, (after - before) / (1 - before))
-        level = state.level.new_full(state.level.shape, 1 - sampler.context_noise)
-        committed = add_noise(latents.unsqueeze(1), level.unsqueeze(1), noise[:, 1:]).squeeze(1)
-        view = View(1 - sampler.context_noise, self.dynamics.finest_jump)
-        tokens = stepper.tokens(state, shared, committed, view, action, keep=True)
+            pull = (after - before) / (1 - before)
+            latents = stepper.denoise(state, shared, latents, View(before, jump), action, pull)
+        clean = View(1 - sampler.context_noise, self.dynamics.finest_jump)
+        level, committed = state.level.new_full(state.level.shape, clean.level), latents
+        if sampler.context_noise:
+            noisy = add_noise(latents.unsqueeze(1), level.unsqueeze(1), noise[:, 1:])
+            committed = noisy.squeeze(1)
+        features, regions = stepper.commit(state, shared, committed, clean, action)
         with self.autocast():
-            outcome = self.head(tokens.mean(1))
-        outcome.features = self.dynamics._regions(tokens.unsqueeze(1)).squeeze(1)
+            outcome = self.head(features)
+        outcome.features = regions
         state = State(state.layers, committed, level, state.frames + 1, state.grows)
         return stepper.decode(latents), outcome, state
 

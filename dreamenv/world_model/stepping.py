@@ -95,6 +95,21 @@ class FrameStepper:
             layer(x, modulations[:, i], memory, shared[i], shared[-1], keep)
         return F.rms_norm(x, x.shape[-1:])
 
+    def denoise(
+        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
+        pull: float,
+    ) -> Tensor:  # fmt: skip
+        """Latents drawn by `pull`, 0 to 1, from a noisy view towards those predicted from it."""
+        tokens = self.tokens(state, shared, noisy, view, actions, keep=False)
+        return torch.lerp(noisy, self.predict(tokens, state, noisy, view.level), pull)
+
+    def commit(
+        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take a frame into the memory; returns its features (b, d) and regions (b, 4 · d)."""
+        tokens = self.tokens(state, shared, noisy, view, actions, keep=True)
+        return tokens.mean(1), self.dynamics._regions(tokens.unsqueeze(1)).squeeze(1)
+
     def enter(self, noisy: Tensor, state: State) -> Tensor:
         """Tokens (b, n, d) of a noisy view and the frame before."""
         joined = torch.cat([noisy, state.latents], -1).unsqueeze(1)

@@ -7,16 +7,23 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from dreamenv.world_model.config import ActionConfig, SamplerConfig, WorldModelConfig
+from dreamenv.world_model.config import (
+    ActionConfig,
+    SamplerConfig,
+    TokenizerConfig,
+    WorldModelConfig,
+)
 from dreamenv.world_model.frame_kernels import SWITCH, load_kernels
-from dreamenv.world_model.kernel_stepping import KernelStepper, make_stepper
+from dreamenv.world_model.kernel_stepping import KernelStepper
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
+from dreamenv.world_model.tile_stepping import TileStepper, make_stepper
 from tests.world_model.models import random_actions, random_frames, tiny_config, tiny_model
 
 SIZES = {"TOKENS": 4, "WIDTH": 8, "HIDDEN": 16, "HEAD_DIM": 4, "WINDOW": 2, "SSM_HEADS": 4,
@@ -28,6 +35,22 @@ CONFIGS: dict[str, WorldModelConfig] = {
         {"ssm_state_dim": 4},
         actions=ActionConfig(low=(-1.0, 0.0), high=(1.0, 20.0)),
         sampler=SamplerConfig(steps=3, context_noise=0.25),
+    ),
+}
+
+WHOLE_TILES: dict[str, Any] = {"width": 32, "ssm_head_dim": 16}
+HALF_CONFIGS: dict[str, WorldModelConfig] = {
+    "products elsewhere": CONFIGS["every block size"],
+    "tiles, attention and decoder too": tiny_config(
+        EVERY_BLOCK | WHOLE_TILES | {"attention_head_dim": 32},
+        frame_size=(64, 64),
+        tokenizer=TokenizerConfig(widths=(32, 64, 32), blocks=(2, 0, 1), latent_channels=32),
+    ),
+    "tiles, few tokens, three passes, context noise": tiny_config(
+        WHOLE_TILES | {"ssm_state_dim": 4},
+        actions=ActionConfig(low=(-1.0, 0.0), high=(1.0, 20.0)),
+        sampler=SamplerConfig(steps=3, context_noise=0.25),
+        tokenizer=TokenizerConfig(widths=(4, 4, 8), blocks=(1, 0, 1), latent_channels=16),
     ),
 }
 
@@ -116,15 +139,32 @@ def test_kernels_err_no_more_than_the_reference_does(
         assert (got[name] - wanted).abs().max() < allowed, name
 
 
-def test_kernels_in_bfloat16_err_no_more_than_the_reference_does() -> None:
-    model = with_kernels(CONFIGS["every block size"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("config", HALF_CONFIGS.values(), ids=HALF_CONFIGS)
+def test_kernels_in_bfloat16_err_no_more_than_the_reference_does(
+    config: WorldModelConfig, threads: int
+) -> None:
+    model = with_kernels(config)
     start = slots_of_different_age(model)
-    given = torch.tensor([0, 1, 2]), noise(model, 0)
-    exact, _, _ = model.imagine(start, *given)
+    given = actions_of(model, 3, 9)[:, 0], noise(model, 0)
+    exact, _, exactly = model.imagine(start, *given)
     model.compute_dtype = torch.bfloat16
-    reference, _, _ = model.imagine(start, *given)
-    got, _, after = model.imagine(start.clone(), *given, reuse=True)
+    reference, _, remembered = model.imagine(start, *given)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        got, outcome, after = model.imagine(start.clone(), *given, reuse=True)
+    finally:
+        torch.set_num_threads(before)
     assert isinstance(model._stepper, KernelStepper)
+    if config is not CONFIGS["every block size"] and not isinstance(model._stepper, TileStepper):
+        pytest.skip("this machine multiplies no tiles")
+    assert outcome.features is not None and outcome.features.shape == (3, model.feature_size)
+    for (name, x), (_, wanted), (_, other) in zip(
+        after.named_tensors(), exactly.named_tensors(), remembered.named_tensors(), strict=True
+    ):
+        allowed = 1.5 * (other.float() - wanted.float()).abs().mean() + 1e-5
+        assert (x.float() - wanted.float()).abs().mean() < allowed, name
     assert {name: x.dtype for name, x in after.layers[0].items()} == {
         "ssm": torch.float32, "conv": torch.bfloat16,
         "keys": torch.bfloat16, "values": torch.bfloat16,
