@@ -92,6 +92,9 @@ class TrainConfig:
     compile: bool = False
     """Compile the dynamics' layers: a minute or more at the start, then faster. On the CPU only
     with `threads=1`: torch 2.13 compiled for two threads corrupted memory and crashed."""
+    checkpoint_activations: bool = False
+    """Keep no activations inside layers but compute them again for the gradient: long windows in
+    a fraction of the memory, for about a third more time."""
     tokenizer: StageConfig = field(
         default_factory=lambda: StageConfig(steps=6000, batch=64, learning_rate=1e-3, ema=0.995)
     )

@@ -289,6 +289,7 @@ def train_dynamics(
     if not run.weights_from:  # which were trained under the value that came with them
         model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
     clips = held_out_clips(held_out, model.config, run)
+    model.dynamics.checkpoint_activations = run.checkpoint_activations
     if run.compile:
         # Every layer is compiled for every shape and for training and looking; torch stops at 8.
         torch._dynamo.config.recompile_limit = 8 * len(model.dynamics.layers)

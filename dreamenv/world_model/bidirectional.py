@@ -81,7 +81,7 @@ class BidirectionalDynamics(Dynamics):
         )
         x, c = self._enter(stream, None, previous, actions)
         for layer in self.layers:
-            x, _ = layer(x, c, {}, (stream.level, None), seen)
+            x, _ = self.through(layer, x, c, {}, (stream.level, None), seen)
         return self._predict(x[0], stream, previous)
 
     def _windows(self, x: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from dreamenv.world_model.conditioning import ActionEmbedding, PoseEmbedding
 from dreamenv.world_model.config import DynamicsConfig
@@ -81,6 +82,8 @@ class Dynamics(nn.Module):
         self.output = nn.Linear(config.width, token_channels)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
+        self.checkpoint_activations = False
+        """Whether layers are computed again for the gradient, for less memory in training."""
         # Standard deviation of the change from frame to frame, measured on the training data.
         self.register_buffer("change", torch.ones(()))
 
@@ -136,7 +139,7 @@ class Dynamics(nn.Module):
         levels: Streams = (write.level, None if read is None else read.level)
         layers = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, new = layer(x, c, layer_state, levels, state.frames, keep)
+            x, new = self.through(layer, x, c, layer_state, levels, state.frames, keep)
             layers.append(new)
         written = self._predict(x[0], write, previous)
         if not keep:
@@ -146,6 +149,12 @@ class Dynamics(nn.Module):
         if read is None or x[1] is None:
             return new_state, written, None
         return new_state, written, self._predict(x[1], read, previous)
+
+    def through(self, layer: nn.Module, *inputs: Any) -> Any:
+        """What a layer makes of its inputs; if so wished, without keeping how it got there."""
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            return checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return layer(*inputs)
 
     def _enter(
         self, write: Stream, read: Stream | None, previous: Stream, actions: Tensor
