@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dreamenv.dream.beginnings import Beginning
 from dreamenv.dream.state import DreamState
+from dreamenv.dream.transfer import constant, to_device, to_host
 from dreamenv.dream.trust import Trust
 from dreamenv.dream.watched import Watched, WatchedSpawns, watch
 from dreamenv.dream.weights import Dreamer
@@ -120,8 +121,8 @@ class Slots:
                 chances[i] = generator.random(dtype=np.float32)
         frames, outcome, self._state = model.imagine(
             self._state,
-            torch.from_numpy(actions).to(model.device),
-            torch.from_numpy(noise).to(model.device),
+            to_device(actions, model.device),
+            to_device(noise, model.device),
             steps,
             reuse=True,
         )
@@ -131,7 +132,7 @@ class Slots:
         paid = self._pay(outcome, reward, chances)
         readings = [paid.float(), outcome.continuation.float(), self._doubt, trust]
         columns = [torch.stack(readings, 1), *[self._features] * self._shows_memory]
-        self.frames, read, *memory = _to_host(to_uint8(frames), *columns)
+        self.frames, read, *memory = to_host(to_uint8(frames), *columns)
         if memory:
             self.memory = memory[0]
         rewards, continuation, self.uncertainty, self.trust = read.T.astype(np.float64)
@@ -208,10 +209,10 @@ class Slots:
         if reward == "likeliest":
             return outcome.reward
         probabilities = outcome.reward_probabilities
-        values = probabilities.new_tensor(self.dreamer.model.config.rewards.values)
+        values = constant(self.dreamer.model.config.rewards.values, probabilities)
         if reward == "expected":
             return (probabilities * values).sum(-1)
-        chance = torch.from_numpy(chances).to(probabilities.device).unsqueeze(-1)
+        chance = to_device(chances, probabilities.device).unsqueeze(-1)
         below = (probabilities.cumsum(-1) <= chance).sum(-1)
         return values[below.clamp(max=len(values) - 1)]
 
@@ -226,15 +227,3 @@ def _generator(saved: dict) -> np.random.Generator:
     generator = np.random.default_rng()
     generator.bit_generator.state = saved
     return generator
-
-
-def _to_host(frames: Tensor, *columns: Tensor) -> list[NDArray]:
-    """Frames (n, …) uint8 and float32 columns (n, k) as NumPy arrays, in a single transfer."""
-    parts = [column.contiguous().view(torch.uint8) for column in columns]
-    rows = torch.cat([*parts, frames.flatten(1)], 1).cpu().numpy()
-    taken, start = [], 0
-    for part in parts:
-        stop = start + part.shape[1]
-        taken.append(np.ascontiguousarray(rows[:, start:stop]).view(np.float32))
-        start = stop
-    return [np.ascontiguousarray(rows[:, start:]).reshape(frames.shape), *taken]

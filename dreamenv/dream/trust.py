@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamenv.dream.transfer import constant
 from dreamenv.errors import CheckpointError
 from dreamenv.files import atomic_write_json
 from dreamenv.world_model.checkpoint import WEIGHTS, read_config
@@ -111,8 +112,7 @@ class Trust:
         """Trust at some uncertainties: the calibration, linear between its knots."""
         if not self.calibrated:
             return torch.full_like(uncertainty, torch.nan)
-        knots = uncertainty.new_tensor(self.uncertainty)
-        values = uncertainty.new_tensor(self.explained)
+        knots, values = (constant(x, uncertainty) for x in (self.uncertainty, self.explained))
         inside = uncertainty.clamp(knots[0], knots[-1])
         above = torch.searchsorted(knots, inside).clamp(1, len(knots) - 1)
         low, high = knots[above - 1], knots[above]
