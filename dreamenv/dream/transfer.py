@@ -31,6 +31,8 @@ def to_device(array: NDArray, device: torch.device) -> Tensor:
 
 def to_host(frames: Tensor, *columns: Tensor) -> list[NDArray]:
     """Frames (n, …) uint8 and float32 columns (n, k) as NumPy arrays, in a single transfer."""
+    if frames.device.type == "cpu":  # nothing to transfer; features stay the dream's own
+        return [frames.contiguous().numpy(), *(column.numpy().copy() for column in columns)]
     parts = [column.contiguous().view(torch.uint8) for column in columns]
     rows = _wait_for(torch.cat([*parts, frames.flatten(1)], 1)).numpy()
     taken, start = [], 0

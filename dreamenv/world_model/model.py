@@ -152,8 +152,7 @@ class WorldModel(nn.Module):
             noisy = add_noise(latents.unsqueeze(1), level.unsqueeze(1), noise[:, 1:])
             committed = noisy.squeeze(1)
         features, regions = stepper.commit(state, shared, committed, clean, action)
-        with self.autocast():
-            outcome = self.head(features)
+        outcome = stepper.outcome(self.head, features)
         outcome.features = regions
         state = State(state.layers, committed, level, state.frames + 1, state.grows)
         return stepper.decode(latents), outcome, state

@@ -36,4 +36,4 @@ def to_unit(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def to_uint8(frames: Tensor) -> Tensor:
     """Frames about in [0, 1] → uint8, rounded and clipped."""
-    return (frames * 255).round().clamp(0, 255).to(torch.uint8)
+    return (frames * 255).round_().clamp_(0, 255).to(torch.uint8)

@@ -18,6 +18,7 @@ from dreamenv.world_model.attention import FrameAttention
 from dreamenv.world_model.conditioning import ActionEmbedding
 from dreamenv.world_model.diffusion import belief
 from dreamenv.world_model.dynamics import Dynamics
+from dreamenv.world_model.heads import Outcome, OutcomeHead
 from dreamenv.world_model.layers import BlockScan, DynamicsLayer
 from dreamenv.world_model.state import LayerState, State
 from dreamenv.world_model.tokenizer import Tokenizer
@@ -109,6 +110,11 @@ class FrameStepper:
         """Take a frame into the memory; returns its features (b, d) and regions (b, 4 · d)."""
         tokens = self.tokens(state, shared, noisy, view, actions, keep=True)
         return tokens.mean(1), self.dynamics._regions(tokens.unsqueeze(1)).squeeze(1)
+
+    def outcome(self, head: OutcomeHead, features: Tensor) -> Outcome:
+        """What the model's head says of a frame's features (b, d)."""
+        with self._autocast():
+            return head(features)
 
     def enter(self, noisy: Tensor, state: State) -> Tensor:
         """Tokens (b, n, d) of a noisy view and the frame before."""
@@ -342,8 +348,9 @@ class Product:
         return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
-    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+def _versions(tensors: list[Tensor]) -> list[int]:
+    """Differs once a tensor was written to, or all were replaced, as by a move."""
+    return [tensors[0].data_ptr(), *[tensor._version for tensor in tensors]]
 
 
 def _rms_factor(x: Tensor) -> Tensor:
