@@ -1,6 +1,9 @@
 # make setup: everything that the other targets need; does nothing when it is up to date
 # make test:  lint, types, tests
 # make demo:  train an agent in a dream of Memory Maze, score it in the dream and the real maze
+# make bench: speed of dreams, training and adapter, about ten minutes on two cores; fills in
+#             docs/performance.md. Close other programs first. Not included, because it takes an
+#             hour or more: python -m benchmarks.endurance
 
 PYTHON_IN_VENV := .venv/bin/python
 SET_UP := .venv/.set-up
@@ -9,7 +12,7 @@ ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
 endif
 
-.PHONY: setup test demo
+.PHONY: setup test demo bench
 .DEFAULT_GOAL := setup
 
 setup: $(SET_UP)
@@ -25,3 +28,10 @@ test: setup
 
 demo: setup
 	$(PYTHON_IN_VENV) scripts/demo.py
+
+bench: setup
+	$(PYTHON_IN_VENV) -m benchmarks.state_bytes
+	$(PYTHON_IN_VENV) -m benchmarks.dream_speed
+	$(PYTHON_IN_VENV) -m benchmarks.training_speed
+	$(PYTHON_IN_VENV) -m benchmarks.adapter_speed --rounds 5
+	$(PYTHON_IN_VENV) -m benchmarks.performance

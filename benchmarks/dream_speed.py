@@ -45,8 +45,12 @@ RESULT = Path(__file__).parents[1] / "docs" / "results" / "dream_speed.json"
 
 def step_real(env_id: str, seed: int, seconds: float, start: Any, stop: Any, results: Any) -> None:
     """One process: step the real environment with sticky actions between two barriers."""
-    env = gymnasium.make(env_id)
-    env.reset(seed=seed)
+    try:
+        env = gymnasium.make(env_id)
+        env.reset(seed=seed)
+    except BaseException:
+        start.abort()  # or the others would wait for ever
+        raise
     rng = np.random.default_rng(seed)
     action = 0
     while True:
@@ -203,10 +207,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "usual_dtype": dtype_of(env),
         "rounds": args.rounds,
         "seconds": args.seconds,
+        "horizon": env.horizon,
     }
     if args.real:
         result["against_real"] = against_real(
-            args.real, env, args.rounds, args.seconds, plain.fresh()
+            args.real, env, args.rounds, args.real_seconds, plain.fresh()
         )
     result |= {"work": [], "by_slots": [], "one_slot": [], "parts": []}
     for dtype in args.dtypes:
@@ -249,6 +254,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=16, help="beside the real environment")
     parser.add_argument("--rounds", type=int, default=5, help="readings of each figure")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one reading")
+    parser.add_argument("--real-seconds", type=float, default=3.0, help="of one beside the real")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--by-slots", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--passes", type=int, nargs="+", default=[8, 4, 2, 1])

@@ -29,7 +29,7 @@ import torch
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from benchmarks.ageing import compare
+from benchmarks.ageing import age, compare
 from benchmarks.yardsticks import conditions
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -236,7 +236,7 @@ class Endurance:
     def _compare(self) -> dict[str, Any]:
         pairs = min(PAIRS, self.step // 2 or 1)
         return {
-            "frames": self.step,
+            "frames": age(self.old.env),
             "young_frames": self.settings["horizon"] // 2,
             **compare(self.old.seconds[-pairs:], self.young.seconds[-pairs:]),
             "state_bytes": self.old.env.state_nbytes,
@@ -329,7 +329,7 @@ def main() -> None:
     }
     result = {**about, **endurance.run()}
     rates = [note["matmul_gflops"] for note in result["checkpoints"]]
-    result["matmul_gflops"] = {"float32": float(np.median(rates))}
+    result["over_time"]["matmul_gflops"] = {"float32": float(np.median(rates))}
     atomic_write_json(args.out, result)
     print({name: value for name, value in result.items() if name != "checkpoints"})
 

@@ -27,7 +27,8 @@ class FrameWork:
     decoder_flops: int
     """The part of it that turns latents into pixels."""
     weight_bytes: int
-    """Dynamics, heads and decoder in the precision of products; one read serves all slots."""
+    """Dynamics, heads and decoder in the precision of products, without those whose results are
+    looked up; one read serves all slots."""
     state_bytes: int
     """Memory of a slot."""
     moved_state_bytes: int
@@ -70,7 +71,12 @@ def frame_work(model: WorldModel, steps: int) -> FrameWork:
     with torch.no_grad(), model.autocast(), FlopCounterMode(display=False) as decoding:
         model.tokenizer.decode(noise[:, 0], model.config.grid)
     used = (model.dynamics, model.head, model.tokenizer.decoder)
-    numbers = sum(p.numel() for module in used for p in module.parameters())
+    numbers = sum(
+        parameter.numel()
+        for module in used
+        for name, parameter in module.named_parameters()
+        if not (actions.discrete and can_step(model.dynamics) and _of_condition(name))
+    )
     moved = 0.0
     for name, tensor in state.named_tensors():
         ring = name.endswith(GROWING) and not state.grows
@@ -82,6 +88,11 @@ def frame_work(model: WorldModel, steps: int) -> FrameWork:
         state_bytes=state.nbytes,
         moved_state_bytes=round(moved),
     )
+
+
+def _of_condition(name: str) -> bool:
+    """Whether a parameter serves nothing but action and noise level."""
+    return not {"modulation", "noise_level", "action", "jump"}.isdisjoint(name.split("."))
 
 
 @contextmanager

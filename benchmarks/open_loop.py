@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
     parser.add_argument("--rollouts", required=True, help="store of held-out episodes")
     parser.add_argument("--clips", type=int, default=256)
-    parser.add_argument("--steps", type=int, nargs="*", default=[1, 2, 4], help="K to compare")
+    parser.add_argument("--steps", type=int, nargs="*", default=[1, 2, 4, 8], help="K to compare")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     parser.add_argument("--device", default="cpu")

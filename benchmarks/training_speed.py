@@ -183,6 +183,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         torch._dynamo.config.recompile_limit = 8 * len(model.dynamics.layers)
         for layer in model.dynamics.layers:
             layer.compile()
+    if args.checkpoint_activations:
+        model.dynamics.checkpoint_activations = True
     yardsticks = Yardsticks(args.matmul_size, args.copied_mebibytes, str(device))
     rows = max(1, round(args.frames / args.profile_window))
     return result | {
@@ -191,6 +193,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "dtype": args.dtype,
         "objective": dataclasses.asdict(trainer.objective),
         "compiled": args.compile,
+        "checkpoint_activations": args.checkpoint_activations,
         "by_window": by_window(
             trainer, args.windows, args.frames, args.rounds, yardsticks, flops
         ),
@@ -211,6 +214,7 @@ def main() -> None:
     parser.add_argument("--scheme", choices=SCHEMES, default="clean_state")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
     parser.add_argument("--compile", action="store_true", help="the layers, as in training")
+    parser.add_argument("--checkpoint-activations", action="store_true", help="compute them twice")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--matmul-size", type=int, default=2048)

@@ -24,7 +24,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run a benchmark by name with arguments; returns what it has written."""
 
@@ -39,3 +39,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return json.loads(Path(words[words.index("--out") + 1]).read_text())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def dream_speed(debug_checkpoint: Path, run: Run) -> dict[str, Any]:
+    """What the benchmark of the dream's speed writes."""
+    return run(
+        "dream_speed", "--checkpoint", debug_checkpoint, "--real", "", "--slots", 2, "--rounds", 2,
+        "--seconds", 0.01, "--by-slots", 1, 3, "--passes", 2, 1, "--ages", 4, 8, "--pairs", 20,
+        "--steps", 5, "--profile-slots", 2, "--profile-steps", 2, "--matmul-size", 64,
+        "--copied-mebibytes", 1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def training_speed(run: Run) -> dict[str, Any]:
+    """What the benchmark of training writes."""
+    return run(
+        "training_speed", "--preset", "debug", "--windows", 4, 12, "--frames", 24, "--rounds", 2,
+        "--profile-window", 12, "--matmul-size", 64, "--copied-mebibytes", 1,
+    )  # fmt: skip

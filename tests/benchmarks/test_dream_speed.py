@@ -13,26 +13,15 @@ from benchmarks.ageing import compare
 from benchmarks.frame_work import FrameWork, frame_work
 from benchmarks.step_profile import timed_functions
 from benchmarks.yardsticks import Yardsticks
-from tests.benchmarks.conftest import Run
 from tests.world_model.models import tiny_config, tiny_model
 
 
-@pytest.fixture(scope="module")
-def measured(debug_checkpoint: Path, run: Run) -> dict[str, Any]:
-    return run(
-        "dream_speed", "--checkpoint", debug_checkpoint, "--real", "", "--slots", 2, "--rounds", 2,
-        "--seconds", 0.01, "--by-slots", 1, 3, "--passes", 2, 1, "--ages", 4, 8, "--pairs", 20,
-        "--steps", 5, "--profile-slots", 2, "--profile-steps", 2, "--matmul-size", 64,
-        "--copied-mebibytes", 1,
-    )  # fmt: skip
-
-
-def test_every_part_is_measured(measured: dict[str, Any]) -> None:
-    rows = measured["by_slots"]
+def test_every_part_is_measured(dream_speed: dict[str, Any]) -> None:
+    rows = dream_speed["by_slots"]
     assert [(r["dtype"], r["slots"], r["denoising_steps"]) for r in rows] == [
         (dtype, slots, k) for dtype in ("float32", "bfloat16") for slots in (1, 3) for k in (2, 1)
     ]
-    work = {(w["dtype"], w["denoising_steps"]): w for w in measured["work"]}
+    work = {(w["dtype"], w["denoising_steps"]): w for w in dream_speed["work"]}
     for row in rows:
         flops = work[row["dtype"], row["denoising_steps"]]["flops"]
         yardstick = row["matmul_gflops"][row["dtype"]] * 1e9
@@ -44,16 +33,16 @@ def test_every_part_is_measured(measured: dict[str, Any]) -> None:
         assert row["arithmetic_seconds"] == pytest.approx(row["slots"] * flops / yardstick)
         taken = row["slots"] / row["frames_per_second"]
         assert row["share_of_roofline"] == pytest.approx(least / taken)
-    assert len(measured["checkpoint"]["weights_sha256"]) == 64
-    latencies = measured["one_slot"]
+    assert len(dream_speed["checkpoint"]["weights_sha256"]) == 64
+    latencies = dream_speed["one_slot"]
     assert [(r["dtype"], r["denoising_steps"]) for r in latencies] == [
         (dtype, k) for dtype in ("float32", "bfloat16") for k in (2, 1)
     ]
     assert all(r["seconds_99th"] >= r["seconds_median"] > 0 for r in latencies)
 
 
-def test_an_old_dream_holds_as_many_bytes_as_a_young_one(measured: dict[str, Any]) -> None:
-    ages = measured["over_time"]["ages"]
+def test_an_old_dream_holds_as_many_bytes_as_a_young_one(dream_speed: dict[str, Any]) -> None:
+    ages = dream_speed["over_time"]["ages"]
     # Every step up to an age is made, those that were timed at the age before included.
     assert [row["frames"] for row in ages] == [4, 24]
     for row in ages:
@@ -62,11 +51,11 @@ def test_an_old_dream_holds_as_many_bytes_as_a_young_one(measured: dict[str, Any
         assert 0 < row["low"] <= row["ratio"] <= row["high"]
 
 
-def test_parts_add_up_to_a_step(measured: dict[str, Any]) -> None:
-    assert [(row["dtype"], row["slots"]) for row in measured["parts"]] == [
+def test_parts_add_up_to_a_step(dream_speed: dict[str, Any]) -> None:
+    assert [(row["dtype"], row["slots"]) for row in dream_speed["parts"]] == [
         ("float32", 2), ("bfloat16", 2),
     ]  # fmt: skip
-    for row in measured["parts"]:
+    for row in dream_speed["parts"]:
         spent = row["milliseconds"]
         assert spent["matrix products"] > 0 and spent["convolutions"] > 0
         assert spent["Python"] >= 0 and not any(name.startswith("compiled") for name in spent)

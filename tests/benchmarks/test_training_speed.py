@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,14 +15,13 @@ from dreamenv.world_model.objective import ObjectiveConfig
 from tests.benchmarks.conftest import Run
 
 
-def test_every_length_is_measured(run: Run) -> None:
-    result = run(
-        "training_speed", "--preset", "debug", "--windows", 4, 12, "--frames", 24, "--rounds", 2,
-        "--profile-window", 12, "--matmul-size", 64, "--copied-mebibytes", 1,
-    )  # fmt: skip
-    rows = result["by_window"]
+def test_every_length_is_measured(training_speed: dict[str, Any]) -> None:
+    rows = training_speed["by_window"]
     assert [(row["window"], row["rows"]) for row in rows] == [(4, 6), (12, 2)]
-    assert result["objective"]["scheme"] == "clean_state" and result["dtype"] == "bfloat16"
+    assert (
+        training_speed["objective"]["scheme"] == "clean_state"
+        and training_speed["dtype"] == "bfloat16"
+    )
     for row in rows:
         assert len(row["readings"]) == 2
         assert row["frames_per_second"] == pytest.approx(np.median(row["readings"]))
@@ -29,7 +30,7 @@ def test_every_length_is_measured(run: Run) -> None:
         assert row["share_of_matmul_rate"] == pytest.approx(share) and share > 0
         assert set(row["share_of_time"]) == {"gradients", "optimiser", "averaging"}
         assert sum(row["share_of_time"].values()) == pytest.approx(1)
-    profiled = result["profile"]
+    profiled = training_speed["profile"]
     seconds = [operation["seconds"] for operation in profiled["operations"]]
     assert (profiled["window"], profiled["rows"]) == (12, 2) and len(seconds) > 5
     assert seconds == sorted(seconds, reverse=True) and 0 < sum(seconds) <= profiled["seconds"]
@@ -66,3 +67,16 @@ def test_windows_of_continuous_actions_lie_in_their_box() -> None:
     actions = trainer.windows(3, 5).actions
     assert actions.shape == (3, 5, 2) and actions.is_floating_point()
     assert (actions >= torch.tensor(box.low)).all() and (actions <= torch.tensor(box.high)).all()
+
+
+def test_checkpointed_activations_change_neither_the_work_nor_what_is_asked_of_the_model(
+    run: Run,
+) -> None:
+    small = ("--preset", "debug", "--windows", 4, "--frames", 8, "--rounds", 1, "--profile-window",
+             4, "--matmul-size", 16, "--copied-mebibytes", 1)  # fmt: skip
+    plain, checkpointed = run("training_speed", *small), run(
+        "training_speed", *small, "--checkpoint-activations"
+    )  # fmt: skip
+    assert not plain["checkpoint_activations"] and checkpointed["checkpoint_activations"]
+    one, other = (result["by_window"][0]["flops_per_frame"] for result in (plain, checkpointed))
+    assert one == other
