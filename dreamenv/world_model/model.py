@@ -21,6 +21,7 @@ from dreamenv.world_model.state import State
 from dreamenv.world_model.stepping import FrameStepper, View, can_step
 from dreamenv.world_model.tile_stepping import make_stepper
 from dreamenv.world_model.tokenizer import Tokenizer
+from dreamenv.world_model.triton_stepping import make_cuda_stepper
 
 
 class WorldModel(nn.Module):
@@ -116,7 +117,11 @@ class WorldModel(nn.Module):
             memory with the frame in it.
         """
         if reuse and can_step(self.dynamics):
-            return self._imagine_in_place(state, action, noise, steps)
+            given = state, action, noise, steps
+            if self.device.type == "cuda":
+                heads = self.head.parameters()
+                return self.stepper().graphs(self._imagine_in_place, *given, heads)
+            return self._imagine_in_place(*given)
         sampler = self.config.sampler
         actions = action.unsqueeze(1)
         with self.autocast():
@@ -163,7 +168,8 @@ class WorldModel(nn.Module):
         dtype = self.compute_dtype if half else self.dynamics.position.dtype
         if self._stepper is None or not self._stepper.is_current(dtype):
             assert isinstance(self.dynamics, Dynamics)
-            self.use(make_stepper(self.dynamics, self.tokenizer, dtype))
+            make = make_cuda_stepper if self.device.type == "cuda" else make_stepper
+            self.use(make(self.dynamics, self.tokenizer, dtype))
         assert self._stepper is not None
         return self._stepper
 

@@ -21,6 +21,7 @@ from dreamenv.world_model.dynamics import Dynamics
 from dreamenv.world_model.heads import Outcome, OutcomeHead
 from dreamenv.world_model.layers import BlockScan, DynamicsLayer
 from dreamenv.world_model.state import LayerState, State
+from dreamenv.world_model.step_graph import StepGraphs
 from dreamenv.world_model.tokenizer import Tokenizer
 
 
@@ -55,6 +56,8 @@ class FrameStepper:
         self.layers = [LayerStepper(layer, dtype, self.wide) for layer in layers]
         self.project = Product(dynamics.project, dtype)
         self.output = Product(dynamics.output, dtype)
+        self.graphs = StepGraphs()
+        """Recorded steps, on CUDA; they know where the weights made here are."""
         self._tables: dict[View, Tensor] = {}
         modules = (dynamics, tokenizer)
         self._sources = [x for m in modules for x in (*m.parameters(), *m.buffers())]

@@ -22,7 +22,8 @@ import torch
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-RUNS = importlib.util.find_spec("triton") is not None and (INTERPRETED or DEVICE == "cuda")
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+RUNS = HAS_TRITON and (INTERPRETED or DEVICE == "cuda")
 
 needs_triton = pytest.mark.skipif(not RUNS, reason="needs Triton, and a GPU or TRITON_INTERPRET=1")
 
