@@ -133,7 +133,7 @@ class EpisodeMemory:
         """Watch frames (n, t, …); returns the memory, the last frames as fitted, features."""
         frames = fit_frames(frames, self.model.config.frame_size)
         here = [torch.from_numpy(array).to(self.model.device) for array in (frames, actions)]
-        state, outcome = self.model.observe(state, *here)
+        state, outcome = self.model.observe(state, *here, reuse=True)
         assert outcome.features is not None
         return state, frames[:, -1].copy(), outcome.features[:, -1].float().cpu().numpy()
 

@@ -68,8 +68,15 @@ class WorldModel(nn.Module):
         return state
 
     @torch.no_grad()
-    def observe(self, state: State, frames: Tensor, actions: Tensor) -> tuple[State, Outcome]:
+    def observe(
+        self, state: State, frames: Tensor, actions: Tensor, reuse: bool = False
+    ) -> tuple[State, Outcome]:
         """Take real frames into memory, in parallel over time.
+
+        Args:
+            state: memory of b slots.
+            frames: (b, t, H, W, C). actions: (b, t, …), which led to them.
+            reuse: give up `state`, as in `imagine`; faster where t is 1.
 
         Returns:
             The memory after the last frame, and the outcome of arriving at each frame, (b, t).
@@ -80,7 +87,13 @@ class WorldModel(nn.Module):
         self._check(state, frames, actions)
         with self.autocast():
             latents = self._encode(frames)
-            return self.observe_latents(state, latents, actions)
+        if reuse and frames.shape[1] == 1 and can_step(self.dynamics):
+            stepper, level = self.stepper(), torch.ones_like(state.level)
+            shared = stepper.begin(state)
+            given = state, shared, latents[:, 0], level, 1.0, actions[:, 0]
+            outcome, state = self._commit(stepper, *given)
+            return state, outcome[:, None]
+        return self.observe_latents(state, latents, actions)
 
     @torch.no_grad()
     def observe_latents(
@@ -151,16 +164,30 @@ class WorldModel(nn.Module):
         for before, after in sampling_levels(passes):
             pull = (after - before) / (1 - before)
             latents = stepper.denoise(state, shared, latents, View(before, jump), action, pull)
-        clean = View(1 - sampler.context_noise, self.dynamics.finest_jump)
-        level, committed = state.level.new_full(state.level.shape, clean.level), latents
+        clarity = 1 - sampler.context_noise
+        level, committed = state.level.new_full(state.level.shape, clarity), latents
         if sampler.context_noise:
             noisy = add_noise(latents.unsqueeze(1), level.unsqueeze(1), noise[:, 1:])
             committed = noisy.squeeze(1)
-        features, regions = stepper.commit(state, shared, committed, clean, action)
+        outcome, state = self._commit(stepper, state, shared, committed, level, clarity, action)
+        return stepper.decode(latents), outcome, state
+
+    def _commit(
+        self,
+        stepper: FrameStepper,
+        state: State,
+        shared: list[Tensor],
+        latents: Tensor,
+        levels: Tensor,
+        level: float,
+        action: Tensor,
+    ) -> tuple[Outcome, State]:
+        """Write frames (b, latents, channels), all at one `level`, into the memory in place."""
+        view = View(level, self.dynamics.finest_jump)
+        features, regions = stepper.commit(state, shared, latents, view, action)
         outcome = stepper.outcome(self.head, features)
         outcome.features = regions
-        state = State(state.layers, committed, level, state.frames + 1, state.grows)
-        return stepper.decode(latents), outcome, state
+        return outcome, State(state.layers, latents, levels, state.frames + 1, state.grows)
 
     def stepper(self) -> FrameStepper:
         """What imagines in place; made anew if weights or their precision have changed since."""

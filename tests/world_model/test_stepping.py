@@ -163,3 +163,16 @@ def test_bfloat16_products_stay_near_float32() -> None:
     got, outcome, _ = model.imagine(state, *given, reuse=True)
     assert outcome.features is not None and outcome.features.dtype == torch.float32
     assert (got - exact).abs().mean() < 1.5 * (reference - exact).abs().mean()
+
+
+@pytest.mark.parametrize("config", [*COVERED.values(), *OTHERS.values()],
+                         ids=[*COVERED, *OTHERS])  # fmt: skip
+def test_watching_in_place_equals_the_reference(config: WorldModelConfig) -> None:
+    model = tiny_model(config)
+    state = slots_of_different_age(model)
+    for t in range(3):
+        frames, actions = random_frames(config, 3, 1, 10 + t), actions_of(model, 3, 1, 10 + t)
+        expected, outcome = model.observe(state, frames, actions)
+        state, found = model.observe(state.clone(), frames, actions, reuse=True)
+        black = torch.zeros(())
+        assert_same((black, found, state), (black, outcome, expected))
