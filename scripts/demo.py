@@ -1,8 +1,8 @@
 """`make demo`: train an agent inside a dream of Memory Maze, then score it in both worlds.
 
-A few minutes on two cores. The agent sees no real maze until it is scored; beside it stands an
-agent that acts at random. Twenty thousand steps are enough to see every part work and too few to
-master the maze: the table says how far they reach.
+A few minutes on two cores. The agent, a small MLP on what the world model remembers, sees no real
+maze until it is scored; beside it stands an agent that acts at random. Forty thousand steps are
+enough to see every part work and too few to master the maze: the table says how far they reach.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from dreamenv.evaluation.gap_config import GapConfig
 from dreamenv.evaluation.report import one_line, write_report
 
 DREAM, REAL = "DreamEnv-MemoryMaze-v0", "MemoryMaze-9x9-v0"
+RECIPE = {"n_steps": 64, "batch_size": 512, "learning_rate": 3e-4, "gamma": 0.97, "net_width": 256}
 
 
 def main() -> int:
     """Train, score, report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=20_480, help="training steps in the dream")
+    parser.add_argument("--steps", type=int, default=40_960, help="training steps in the dream")
     parser.add_argument("--spawns", type=int, default=32, help="episodes on each side")
     parser.add_argument("--horizon", type=int, default=64, help="steps of a scored episode")
     parser.add_argument("--out", default="runs/demo")
@@ -35,7 +36,19 @@ def main() -> int:
     shutil.rmtree(out / "agent", ignore_errors=True)  # the demo always trains afresh
     try:
         print(f"1/2 train PPO for {args.steps:,} steps inside {DREAM}")
-        agent = train(AgentConfig(env=DREAM, out=out / "agent", steps=args.steps, eval_every=0))
+        agent = train(
+            AgentConfig(
+                env=DREAM,
+                # Paid what the model expects: it seldom thinks a reward likelier than none.
+                env_kwargs={"observation": "memory", "reward": "expected"},
+                only_memory=True,
+                hyperparameters=RECIPE,
+                num_envs=32,
+                steps=args.steps,
+                eval_every=0,
+                out=out / "agent",
+            )
+        )
         print(f"2/2 score it, and an agent that acts at random, in {DREAM} and in {REAL}")
         config = GapConfig(
             agents=(str(agent), "random"),
