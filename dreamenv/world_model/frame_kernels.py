@@ -62,8 +62,11 @@ def address(tensor: Tensor | None) -> ctypes.c_void_p:
 
 
 def batch(slots: int) -> tuple[ctypes.c_long, ctypes.c_int]:
-    """What every kernel takes first: the number of slots, and of threads to share them."""
-    return ctypes.c_long(slots), ctypes.c_int(torch.get_num_threads())
+    """What every kernel takes first: the number of slots, and of threads to share them.
+
+    A thread without a slot would only be waited for.
+    """
+    return ctypes.c_long(slots), ctypes.c_int(min(slots, torch.get_num_threads()))
 
 
 def _compiled(compiler: str, defines: list[str]) -> Path:

@@ -77,6 +77,9 @@ class KernelStepper(FrameStepper):
                 dtype = self.wide if name == "ssm" else self.dtype
                 if tensor.dtype != dtype or not tensor.is_contiguous():
                     memory[name] = tensor.to(dtype).contiguous()
+        # After real frames these are the last of several, and not in one piece.
+        state.latents, state.level = (x.float().contiguous() for x in (state.latents, state.level))
+        state.frames = state.frames.contiguous()
         return []
 
     def tokens(
