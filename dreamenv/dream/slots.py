@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamenv.dream.beginnings import Beginning
+from dreamenv.dream.chance import Chance
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.transfer import constant, to_device, to_host
 from dreamenv.dream.trust import Trust
@@ -48,6 +49,7 @@ class Slots:
         # Noise under which frames are remembered is drawn only where there is some.
         self._draws = 2 if model.config.sampler.context_noise else 1
         self.generators: list[np.random.Generator | None] = [None] * count
+        self._chance = Chance.beside(model.device)
         self._state = model.initial_state(count)
         self._features = torch.zeros(count, model.feature_size, device=model.device)
         self._doubt = torch.zeros(count, device=model.device)
@@ -114,11 +116,8 @@ class Slots:
         model = self.dreamer.model
         noise = np.zeros(model.noise_shape(len(self)), np.float32)
         chances = np.zeros(len(self), np.float32)
-        for i in np.flatnonzero(going_on).tolist():
-            generator = self._generator(i)
-            generator.standard_normal(dtype=np.float32, out=noise[i, : self._draws])
-            if reward == "sampled":
-                chances[i] = generator.random(dtype=np.float32)
+        drawing, drawn = np.flatnonzero(going_on).tolist(), noise[:, : self._draws]
+        self._chance.draw(self.generators, drawing, drawn, chances if reward == "sampled" else None)
         frames, outcome, self._state = model.imagine(
             self._state,
             to_device(actions, model.device),
