@@ -28,6 +28,9 @@ from torch import Tensor
 from dreamenv.world_model.frame_kernels import SWITCH
 
 PACKAGE = "mamba_ssm"
+LEAST_TOKENS = 4096
+"""Of all sequences together: the kernels are for training. Watching some frames before a dream is
+no work that would repay the minutes in which they tune themselves."""
 MOST_SEQUENCES = 65535
 """CUDA's limit on the second dimension of a grid, which counts sequences times chunks."""
 
@@ -36,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @torch.compiler.disable
 def chunk_scan_for(x: Tensor) -> Callable[..., Any] | None:
-    """`mamba_chunk_scan_combined`, if it may and can scan x (g, l, h, p), perhaps in two streams.
+    """`mamba_chunk_scan_combined`, if it should and can scan x (g, l, h, p), perhaps two of them.
 
     Its products in float32 are made of TF32 numbers, so float32 goes there only where torch's own
     products may do the same (`torch.set_float32_matmul_precision`). float64 never does.
@@ -45,7 +48,10 @@ def chunk_scan_for(x: Tensor) -> Callable[..., Any] | None:
         return None
     if x.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision != "tf32":
         return None
-    if x.dtype == torch.float64 or x.shape[0] * (1 + x.shape[1] // 64) > MOST_SEQUENCES:
+    sequences, length = x.shape[:2]
+    if sequences * length < LEAST_TOKENS or sequences * (1 + length // 64) > MOST_SEQUENCES:
+        return None
+    if x.dtype == torch.float64:
         return None
     return load_kernel("ssd_combined", "mamba_chunk_scan_combined")
 
@@ -54,7 +60,8 @@ def chunk_scan_for(x: Tensor) -> Callable[..., Any] | None:
 def load_kernel(module: str, name: str) -> Callable[..., Any] | None:
     """A function of `mamba_ssm.ops.triton`, or None where it cannot be imported."""
     try:
-        return getattr(_import_past_init(f"{PACKAGE}.ops.triton.{module}"), name)
+        kernel = getattr(_import_past_init(f"{PACKAGE}.ops.triton.{module}"), name)
+        return torch.compiler.disable(kernel)  # a layer is compiled around it
     except Exception as error:  # a kernel of another version may fail in any way
         logger.info("scans run without mamba-ssm's kernels: %s: %s", type(error).__name__, error)
         return None

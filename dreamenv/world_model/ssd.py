@@ -26,7 +26,8 @@ from torch.nn import functional as F
 from dreamenv.world_model.mamba_kernels import chunk_scan_for
 
 KERNEL_CHUNK = 128
-"""Most tokens per chunk of mamba-ssm's kernels, both streams counted; only speed depends on it."""
+"""Tokens per chunk of mamba-ssm's kernels, both streams counted; only speed depends on it. They tune
+themselves for every size anew, which takes minutes, so there is one for all."""
 
 
 @dataclass
@@ -64,8 +65,7 @@ def ssd_scan(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Run the scan over whole frames.
 
-    On CUDA, more than one frame is scanned by `scan_by_kernel` if mamba-ssm's kernels can be
-    imported. Both paths round products to the dtype of x and keep the state in float32, in other
+    On CUDA, many frames are scanned by `scan_by_kernel` where mamba-ssm's kernels can be had. Both paths round products to the dtype of x and keep the state in float32, in other
     orders: in float32 they agree to 1e-5 of the largest value (1e-3 where products are TF32), in
     bfloat16 to 2e-2, and each is as near to float64 as the other.
 
@@ -131,9 +131,8 @@ def scan_by_kernel(
         x, b = (_interleave(torch.zeros_like(t), t, frame_tokens) for t in (x, b))
         dt = _interleave(torch.zeros_like(dt), dt, frame_tokens)
         c = _interleave(read.c, c, frame_tokens)
-    chunk = min(KERNEL_CHUNK, max(16, 1 << (x.shape[1] - 1).bit_length()))
     y, after = kernel(
-        x, dt, a, b.to(x.dtype).unsqueeze(2), c.to(x.dtype).unsqueeze(2), chunk,
+        x, dt, a, b.to(x.dtype).unsqueeze(2), c.to(x.dtype).unsqueeze(2), KERNEL_CHUNK,
         initial_states=state.permute(0, 2, 3, 1), return_final_states=True,
     )  # fmt: skip
     after = after.permute(0, 3, 1, 2).to(state.dtype).contiguous() if keep else state

@@ -11,7 +11,7 @@ import dataclasses
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -149,7 +149,7 @@ class _Results(NamedTuple):
     outcome: Outcome
 
     def copied(self) -> tuple[Tensor, Outcome]:
-        parts = {
+        parts: dict[str, Any] = {
             field.name: None if part is None else part.clone()
             for field in dataclasses.fields(self.outcome)
             for part in [getattr(self.outcome, field.name)]

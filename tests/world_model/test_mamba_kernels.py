@@ -112,7 +112,7 @@ class OnCuda:
 
     is_cuda = True
 
-    def __init__(self, dtype: torch.dtype, sequences: int = 4) -> None:
+    def __init__(self, dtype: torch.dtype, sequences: int = 32) -> None:
         self.dtype, self.shape = dtype, (sequences, 128, 8, 64)
 
 
@@ -126,6 +126,7 @@ def test_kernels_are_chosen_for_what_they_compute_well(monkeypatch: pytest.Monke
 
     assert chosen(torch.bfloat16) and not chosen(torch.float64)
     assert not chosen(torch.bfloat16, 30_000), "more programs than CUDA starts"
+    assert not chosen(torch.bfloat16, 31), "too little work"
     assert not chosen(torch.float32), "TF32 is not asked for"
     products = torch.backends.cuda.matmul
     before = products.fp32_precision
