@@ -26,8 +26,8 @@ from torch.nn import functional as F
 from dreamenv.world_model.mamba_kernels import chunk_scan_for
 
 KERNEL_CHUNK = 128
-"""Tokens per chunk of mamba-ssm's kernels, both streams counted; only speed depends on it. They tune
-themselves for every size anew, which takes minutes, so there is one for all."""
+"""Tokens per chunk of mamba-ssm's kernels, both streams counted; only speed depends on it. They
+tune themselves for every size anew, which takes minutes, so there is one for all."""
 
 
 @dataclass
@@ -65,9 +65,10 @@ def ssd_scan(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Run the scan over whole frames.
 
-    On CUDA, many frames are scanned by `scan_by_kernel` where mamba-ssm's kernels can be had. Both paths round products to the dtype of x and keep the state in float32, in other
-    orders: in float32 they agree to 1e-5 of the largest value (1e-3 where products are TF32), in
-    bfloat16 to 2e-2, and each is as near to float64 as the other.
+    On CUDA, many frames are scanned by `scan_by_kernel` where mamba-ssm's kernels can be had. Both
+    paths round products to the dtype of x and keep the state in float32, but sum in other orders:
+    in float32 they agree to 1e-5 of the largest value (1e-3 where products are TF32), in bfloat16
+    to 2e-2, and either is as near to float64 as the other.
 
     Args:
         write: the stream that writes the state; l is a multiple of `frame_tokens`.
