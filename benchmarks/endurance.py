@@ -7,7 +7,7 @@ An hour or more on two cores. Killed, the same command goes on from its last che
 Two environments are stepped alternately with sticky random actions, half of the slots in each: one
 in episodes of `--horizon` steps, one in a single episode that lasts until the end, 100,000 steps
 by default. So old and young dreams are timed under the same conditions throughout, and compared
-at regular ages (`benchmarks/ageing.py`).
+at some ages and at the end (`benchmarks/ageing.py`).
 
 Every step is checked: rewards, features and uncertainties are finite numbers, every frame has
 contrast. At regular checkpoints the process's memory, the latency of a step since the last
@@ -219,6 +219,8 @@ class Endurance:
                 rate = (time.perf_counter() - began_here) / (self.step - first)
                 left = (self.steps - self.step) * rate / 60
                 print(f"{self.noted[-1]}; {left:.0f} minutes left", flush=True)
+        if not self.ages or self.ages[-1]["frames"] < age(self.old.env):
+            self.ages.append(self._compare())
         return {
             "slots": self.settings["slots"],
             "horizon": self.settings["horizon"],

@@ -12,12 +12,30 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks.performance_plots import draw_plots
-from benchmarks.performance_results import Results
-from benchmarks.performance_tables import all_tables
+from benchmarks.page import dream_tables, other_tables
+from benchmarks.page.markdown import UNKNOWN
+from benchmarks.page.peer_tables import peers
+from benchmarks.page.plots import draw_plots
+from benchmarks.page.results import COMMANDS, Results
 from dreamenv.comparison.document import fill_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
+TABLES = {
+    "machine": (other_tables.machine, "dream_speed"),
+    "passes": (dream_tables.passes, "dream_speed"),
+    "slots": (dream_tables.slots, "dream_speed"),
+    "peers": (peers, "dream_speed"),
+    "real": (dream_tables.real, "dream_speed"),
+    "ages": (dream_tables.ages, "dream_speed"),
+    "endurance": (dream_tables.endurance, "endurance"),
+    "roofline": (dream_tables.roofline, "dream_speed"),
+    "parts": (dream_tables.parts, "dream_speed"),
+    "training": (other_tables.training, "training_speed"),
+    "operations": (other_tables.operations, "training_speed"),
+    "adapter": (other_tables.adapter, "adapter_speed"),
+    "state": (other_tables.state, "state_bytes"),
+}
+"""Name → what makes the table, and the benchmark that it waits for."""
 PICTURES = {
     "slots": ("slots.png", "Frames per second by slots"),
     "roofline": ("roofline.png", "Roofline"),
@@ -26,6 +44,14 @@ PICTURES = {
     "training": ("training.png", "Training speed by window length"),
 }
 """Table → the plot below it."""
+
+
+def all_tables(results: Results) -> dict[str, str]:
+    """Name → Markdown."""
+    return {
+        name: make(results) or f"{UNKNOWN.capitalize()} yet: `{COMMANDS[file]}`.\n"
+        for name, (make, file) in TABLES.items()
+    }
 
 
 def render(results: Path, page: Path) -> None:

@@ -59,3 +59,26 @@ def training_speed(run: Run) -> dict[str, Any]:
         "training_speed", "--preset", "debug", "--windows", 4, 12, "--frames", 24, "--rounds", 2,
         "--profile-window", 12, "--matmul-size", 64, "--copied-mebibytes", 1,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def adapter_speed(debug_checkpoint: Path, run: Run) -> dict[str, Any]:
+    """What the benchmark of the adapter writes."""
+    return run(
+        "adapter_speed", "--checkpoint", debug_checkpoint, "--slots", 2, "--steps", 6,
+        "--horizon", 4, "--rounds", 2, "--matmul-size", 64, "--copied-mebibytes", 1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def endurance(
+    debug_checkpoint: Path, run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What the benchmark of endurance writes, of dreams that are compared at 4 and at 30 steps."""
+    folder = tmp_path_factory.mktemp("endurance") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("benchmarks.endurance.AGES", (4, 30))
+        return run(
+            "endurance", "--checkpoint", debug_checkpoint, "--run", folder, "--frames", 150,
+            "--slots", 4, "--horizon", 5, "--checkpoints", 5,
+        )  # fmt: skip

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.performance import render
-from benchmarks.performance_results import COMMANDS, Results
-from benchmarks.performance_tables import UNKNOWN, all_tables
+from benchmarks.page.markdown import UNKNOWN
+from benchmarks.page.results import COMMANDS, Results
+from benchmarks.performance import all_tables, render
 from tests.benchmarks.conftest import Run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -111,6 +111,36 @@ def test_every_way_of_training_has_its_rows(results: Path) -> None:
     rows = cells(all_tables(Results(results))["training"])[1:]
     ways = [(row[0].split(", ")[1], row[1]) for row in rows]
     assert ways == [("eager", "4"), ("eager", "12"), ("compiled", "4"), ("compiled", "12")]
+
+
+def test_other_results_are_told_as_they_are_stored(
+    results: Path,
+    dream_speed: dict[str, Any],
+    adapter_speed: dict[str, Any],
+    endurance: dict[str, Any],
+) -> None:
+    beside = {
+        "env_id": "Real-v0", "slots": 16, "dtype": "bfloat16", "denoising_steps": 1,
+        "real_processes": 2, "dream_frames_per_second": [300.0, 310.0, 350.0],
+        "real_frames_per_second": [150.0, 155.0, 160.0], "ratio": 2.0,
+        "matmul_gflops": {"float32": 200, "bfloat16": 800}, "copied_gigabytes_per_second": 10,
+    }  # fmt: skip
+    write(results, "dream_speed", dream_speed | {"against_real": beside})
+    write(results, "adapter_speed", adapter_speed)
+    write(results, "endurance", endurance)
+    tables = all_tables(Results(results))
+    assert "Not measured yet" not in "".join(tables.values())
+    assert cells(tables["real"])[1:] == [
+        ["dream, 16 slots, K=1, bfloat16", "310", "300 … 350", "24.00"],
+        ["`Real-v0` in 2 processes", "155", "150 … 160", "—"],
+    ]
+    assert "dream over real: **2.00**" in tables["real"]
+    measured = adapter_speed["frame"]["overhead"]["adapter"]
+    assert cells(tables["adapter"])[1][5] == f"{measured:.1%}"
+    ages = [row[0] for row in cells(tables["ages"])[1:]]
+    assert ages == ["4", "24", "4", "30", "38"], "of one slot, then of the long run"
+    assert ["frames", "152"] in cells(tables["endurance"])
+    assert len(cells(tables["machine"])) == 1 + 5, "every command that measured"
 
 
 @pytest.mark.parametrize(

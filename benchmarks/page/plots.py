@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.performance_results import Results
-from benchmarks.performance_tables import TOLERANCE, way
+from benchmarks.page.dream_tables import TOLERANCE
+from benchmarks.page.other_tables import way
+from benchmarks.page.results import Results
 from dreamenv.comparison.plots import COLOURS, MARKERS
 from dreamenv.files import atomic_write_bytes
 

@@ -1,0 +1,1 @@
+"""What the performance page is made of: result files, tables, plots."""
