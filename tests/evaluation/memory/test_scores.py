@@ -143,13 +143,19 @@ def test_a_real_model_is_scored_alike_in_any_batches(circling: RolloutStore) -> 
     model = pose_model().float()
     task = retrieval(circling, model.config.frame_size, clips=5, context=6, stride=2)
     one, other = (score_memory(model, task, batch=batch) for batch in (5, 2))
-    for metric in ("psnr", "ssim"):
-        np.testing.assert_allclose(
-            one.similarity[MODEL][metric], other.similarity[MODEL][metric], rtol=1e-4
-        )
-    assert np.ptp(one.similarity[MODEL]["psnr"]) > 0
+    # Float32 sums in another order may move a pixel that lies between two of the 256 levels to
+    # the other one. That pixel of a frame's 3,072 is worth 3e-5 dB of PSNR and 5e-6 of SSIM, of
+    # unlike frames, whose SSIM is near zero, as of like ones: hence no tolerance in parts of it.
+    levels = np.abs(one.dreamt.astype(int) - other.dreamt)
+    assert len(levels) == 5 and levels.max() <= 1 and levels.sum((2, 3, 4)).max() <= 4
+    tolerances = {"psnr": 4 * 3e-5, "ssim": 4 * 5e-6}
     reseeded = score_memory(model, task, seed=1)
-    assert not np.allclose(reseeded.similarity[MODEL]["psnr"], one.similarity[MODEL]["psnr"])
+    for metric, tolerance in tolerances.items():
+        mine = one.similarity[MODEL][metric]
+        np.testing.assert_allclose(other.similarity[MODEL][metric], mine, rtol=0, atol=tolerance)
+        # What must not happen is larger by far: another frame, or another noise.
+        assert np.ptp(mine) > 1000 * tolerance
+        assert np.abs(reseeded.similarity[MODEL][metric] - mine).max() > 100 * tolerance
 
 
 def test_a_real_model_walks_by_actions(circling: RolloutStore) -> None:
