@@ -26,7 +26,7 @@ from tests.agents.colour_env import ColourEnv
 from tests.agents.conftest import small_config
 
 MakeConfig = Callable[..., AgentConfig]
-REAL = "counting_env:Counting-v0"
+REAL = "counting_env:FreshCounting-v0"
 FEATURES = 128
 
 

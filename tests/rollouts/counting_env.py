@@ -74,6 +74,17 @@ class CountingEnv(gymnasium.Env):
         return self.buffer
 
 
+class FreshCountingEnv(CountingEnv):
+    """Returns a new frame at every step, as Gymnasium asks of environments.
+
+    Stable-Baselines3 relies on it: where an episode ends it keeps the last frame uncopied while it
+    resets.
+    """
+
+    def _frame(self) -> np.ndarray:
+        return super()._frame().copy()
+
+
 class FloatFrameEnv(CountingEnv):
     """Declares float frames, which rollouts cannot hold."""
 
@@ -83,4 +94,5 @@ class FloatFrameEnv(CountingEnv):
 
 
 gymnasium.register("Counting-v0", entry_point="counting_env:CountingEnv")
+gymnasium.register("FreshCounting-v0", entry_point="counting_env:FreshCountingEnv")
 gymnasium.register("FloatFrame-v0", entry_point="counting_env:FloatFrameEnv")
