@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dreamenv.training.config import StageConfig, TrainConfig
+from dreamenv.training.train import train
 
 MakeRun = Callable[..., TrainConfig]
 
@@ -23,26 +24,54 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def leave_out_open_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not imagine the held-out clips, which takes longer than all updates of a small run."""
+    monkeypatch.setattr("dreamenv.training.train.open_loop_metrics", lambda *_: {})
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs that are not about what is measured on held-out clips."""
+    leave_out_open_loop(monkeypatch)
+
+
+@pytest.fixture
+def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs that are about it, and to which two clips say as much as sixteen."""
+    monkeypatch.setattr("dreamenv.training.train.CLIPS", 2)
+
+
+def small_run(out: Path, store: Path, **changes: Any) -> TrainConfig:
+    """A tiny run; keywords replace its entries."""
+    values: dict[str, Any] = {
+        "data": str(store),
+        "held_out": str(store),
+        "out": str(out),
+        "preset": "debug",
+        "window": 6,
+        "dtype": "float32",
+        "threads": 1,
+        "tokenizer": StageConfig(steps=4, batch=6, learning_rate=1e-3, warmup=2),
+        "dynamics": StageConfig(steps=6, batch=2, learning_rate=1e-3, warmup=2),
+        "log_every": 2,
+        "checkpoint_every": 2,
+        "spawns": 3,
+        "spawn_frames": 5,
+    }
+    return TrainConfig(**values | changes)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path, counting_store: Path) -> MakeRun:
     """Make a tiny run in `tmp_path / name`; keywords replace its entries."""
+    return lambda name="run", **changes: small_run(tmp_path / name, counting_store, **changes)
 
-    def make(name: str = "run", **changes: Any) -> TrainConfig:
-        values: dict[str, Any] = {
-            "data": str(counting_store),
-            "held_out": str(counting_store),
-            "out": str(tmp_path / name),
-            "preset": "debug",
-            "window": 6,
-            "dtype": "float32",
-            "threads": 1,
-            "tokenizer": StageConfig(steps=4, batch=6, learning_rate=1e-3, warmup=2),
-            "dynamics": StageConfig(steps=6, batch=2, learning_rate=1e-3, warmup=2),
-            "log_every": 2,
-            "checkpoint_every": 2,
-            "spawns": 3,
-            "spawn_frames": 5,
-        }
-        return TrainConfig(**values | changes)
 
-    return make
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, counting_store: Path) -> TrainConfig:
+    """What `make_run` makes, trained to its end, for tests that only read it or copy it."""
+    run = small_run(tmp_path_factory.mktemp("finished") / "run", counting_store)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        leave_out_open_loop(monkeypatch)
+        train(run)
+    return run

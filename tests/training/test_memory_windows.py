@@ -172,12 +172,6 @@ def test_windows_keep_their_length_by_default() -> None:
     assert {TrainConfig("", "", "").window_at(step) for step in (0, 1, 20000)} == {48}
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what these runs are not about: imagining the held-out clips."""
-    monkeypatch.setattr("dreamenv.training.train.open_loop_metrics", lambda *_: {})
-
-
 def test_every_update_sees_as_many_frames(
     make_run: MakeRun, debug_checkpoint: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.stage import Stage
 from dreamenv.training.train import train
-from dreamenv.world_model.checkpoint import load_world_model
-from dreamenv.world_model.objective import ObjectiveConfig
+from dreamenv.world_model.checkpoint import load_world_model, read_config
+from dreamenv.world_model.objective import Batch, ObjectiveConfig
 from tests.training.conftest import MakeRun
 
 
@@ -91,7 +91,7 @@ def assert_equal(one: Any, other: Any) -> None:
     ids=["diffusion_forcing", "clean_state"],
 )
 def test_killed_in_both_stages_and_resumed_equals_uninterrupted(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, objective: ObjectiveConfig
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, quick: None, objective: ObjectiveConfig
 ) -> None:
     changes = {"objective": objective, "self_forcing_from": 0.5}
     whole, broken = make_run("whole", **changes), make_run("broken", **changes)
@@ -117,10 +117,10 @@ def test_killed_in_both_stages_and_resumed_equals_uninterrupted(
     ids=["segments", "growing under poses"],
 )
 def test_runs_that_train_to_remember_resume_too(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, pose_store: Path, changes: dict[str, Any]
-) -> None:
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, pose_store: Path, quick: None,
+    changes: dict[str, Any],
+) -> None:  # fmt: skip
     """With the same resets, windows and way back, whichever update they are killed in."""
-    monkeypatch.setattr("dreamenv.training.train.open_loop_metrics", lambda *_: {})
     changes |= {"data": str(pose_store), "held_out": str(pose_store)}
     whole, broken = make_run("whole", **changes), make_run("broken", **changes)
     train(whole)
@@ -136,11 +136,11 @@ def test_runs_that_train_to_remember_resume_too(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_update_saves_and_stops(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+    make_run: MakeRun, finished_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, quick: None,
+    number: int,
+) -> None:  # fmt: skip
     """At an odd update, which is no checkpoint, so that it is the signal that saved it."""
-    whole, stopped = make_run("whole"), make_run("stopped")
-    train(whole)
+    stopped = make_run("stopped")
     handler = signal.getsignal(number)
     for stage, update in (("tokenizer", 0), ("dynamics", 2)):
         with monkeypatch.context() as patch:
@@ -151,12 +151,14 @@ def test_a_signal_finishes_the_update_saves_and_stops(
         path = Path(stopped.out) / "training" / f"{stage}.pt"
         assert torch.load(path, weights_only=True)["step"] == update + 1
     train(stopped)
-    assert_same_run(whole, stopped)
+    assert_same_run(finished_run, stopped)
 
 
-def test_checkpoints_hold_the_average_and_training_goes_on_without_it(make_run: MakeRun) -> None:
+def test_checkpoints_hold_the_average_and_training_goes_on_without_it(
+    make_run: MakeRun, few_clips: None
+) -> None:
     """Evaluating and saving in the middle leave no trace in what is learnt."""
-    often = make_run("often", evaluate_every=1, checkpoint_every=1)
+    often = make_run("often", evaluate_every=2, checkpoint_every=1)
     seldom = make_run("seldom", evaluate_every=100, checkpoint_every=100)
     train(often)
     train(seldom)
@@ -168,22 +170,38 @@ def test_checkpoints_hold_the_average_and_training_goes_on_without_it(make_run: 
     assert any(not torch.equal(saved[name], state["modules"][name]) for name in average)
 
 
-def test_batches_depend_on_the_seed(make_run: MakeRun) -> None:
-    one, other = make_run("one"), make_run("other", seed=1)
-    train(one)
-    train(other)
-    with pytest.raises(AssertionError):
-        assert_same_run(one, other)
+def test_batches_of_both_stages_depend_on_the_seed(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    """Frames and actions, which the weights, that depend on the seed as well, do not change."""
+    seen: list[torch.Tensor] = []
+
+    def noted(self: Stage, batch: Any) -> tuple[dict[str, float], float]:
+        seen.append(batch.actions if isinstance(batch, Batch) else batch)
+        return {"total": 0.0}, 0.0
+
+    monkeypatch.setattr(Stage, "_update", noted)
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        train(make_run(name, seed=seed))
+    one, again, other = seen[:10], seen[10:20], seen[20:]  # 4 of frames, 6 of windows each
+    assert all(map(torch.equal, one, again)) and len(other) == len(one)
+    assert not any(map(torch.equal, one, other))
 
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+@pytest.fixture
+def copied_run(make_run: MakeRun, finished_run: TrainConfig) -> TrainConfig:
+    """`make_run()` that was trained to its end already, to be harmed or gone on with."""
+    shutil.copytree(finished_run.out, make_run().out)
+    return make_run()
+
+
 @pytest.mark.parametrize("stage", ["tokenizer", "dynamics"])
-def test_a_damaged_state_is_named(make_run: MakeRun, stage: str) -> None:
-    run = make_run()
-    train(run)
+def test_a_damaged_state_is_named(copied_run: TrainConfig, stage: str) -> None:
+    run = copied_run
     path = Path(run.out) / "training" / f"{stage}.pt"
     for harm in (truncate, lambda p: p.write_bytes(b""), lambda p: p.write_bytes(os.urandom(99))):
         harm(path)
@@ -191,9 +209,10 @@ def test_a_damaged_state_is_named(make_run: MakeRun, stage: str) -> None:
             train(run)
 
 
-def test_another_environment_preset_or_seed_is_refused(make_run: MakeRun) -> None:
-    run = make_run()
-    train(run)
+def test_another_environment_preset_or_seed_is_refused(
+    make_run: MakeRun, copied_run: TrainConfig
+) -> None:
+    run = copied_run
     with pytest.raises(ConfigError, match="begun with seed 0, not 5; repeat that"):
         train(make_run(seed=5))
     with pytest.raises(ConfigError, match="begun with preset 'debug', not 'small'"):
@@ -207,19 +226,19 @@ def test_another_environment_preset_or_seed_is_refused(make_run: MakeRun) -> Non
         train(run)
 
 
-def test_more_updates_can_be_asked_for_later(make_run: MakeRun) -> None:
-    train(make_run())
+def test_more_updates_can_be_asked_for_later(
+    make_run: MakeRun, copied_run: TrainConfig, quick: None
+) -> None:
+    assert read_config(copied_run.out)[1]["dynamics_updates"] == 6
     longer = StageConfig(steps=9, batch=2, learning_rate=1e-3, warmup=2)
     train(make_run(dynamics=longer))
-    config = json.loads((Path(make_run().out) / "config.json").read_text())
-    assert config["provenance"]["dynamics_updates"] == 9
+    assert read_config(copied_run.out)[1]["dynamics_updates"] == 9
 
 
 def test_a_full_disk_stops_with_advice_and_loses_nothing(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, finished_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    whole, full = make_run("whole"), make_run("full")
-    train(whole)
+    full = make_run("full")
     replace, renamed = os.replace, []
 
     def fails_at_the_last_weights(source: str, target: Any) -> None:
@@ -228,17 +247,17 @@ def test_a_full_disk_stops_with_advice_and_loses_nothing(
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", fails_at_the_last_weights)
-    with pytest.raises(DreamEnvError, match="No space left.*make room.*same command again"):
-        train(full)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fails_at_the_last_weights)
+        with pytest.raises(DreamEnvError, match="No space left.*make room.*same command again"):
+            train(full)
     load_world_model(full.out)
     train(full)
-    assert_same_run(whole, full)
+    assert_same_run(finished_run, full)
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_is_saved(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     run = make_run()
     original = Stage._update
