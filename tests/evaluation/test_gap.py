@@ -244,7 +244,7 @@ def test_transfer_compares_agents_in_the_same_full_episodes(ring: pytest.MonkeyP
     assert long["steps_per_episode"] == 18 and long["labels"] == short["labels"]
     assert list(long["labels"]) == ["dream", "real", "random"]
     dream, real, random = (np.array(agent["returns"]) for agent in long["agents"])
-    assert len(dream) == 5 and set(dream) == {1.0, 2.0} or set(dream) == {1.0}
+    assert len(dream) == 5 and set(dream) <= {1.0, 2.0}, "18 steps of one round a ring of 16"
     apart = {(d["of"], d["and"]): d["mean"] for d in long["differences"]}
     assert apart["dream", "real"] == pytest.approx(np.mean(dream - real))
     assert apart["dream", "random"] == pytest.approx(np.mean(dream - random))
