@@ -89,7 +89,8 @@ class StepGraphs:
             return _in_place(imagine, state, action, noise, steps)
         if isinstance(known, int):
             try:
-                known = RecordedStep(self._capture, imagine, state, action, noise, steps)
+                with torch.cuda.device_of(noise):
+                    known = RecordedStep(self._capture, imagine, state, action, noise, steps)
             except RuntimeError as error:
                 logger.warning("dreams run without CUDA graphs: %s", str(error).split("\n")[0])
                 self._capture = None

@@ -102,6 +102,12 @@ class TritonStepper(FrameStepper):
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
+        with torch.cuda.device_of(noisy):  # Triton launches on the current device
+            return self._tokens(state, noisy, view, actions, keep)
+
+    def _tokens(
+        self, state: State, noisy: Tensor, view: View, actions: Tensor, keep: bool
+    ) -> Tensor:
         x = self.enter(noisy, state).contiguous()
         slots, count, width = x.shape
         table, which = self.modulations(view, actions)
