@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/results/open_loop.json"))
     args = parser.parse_args()
     model = load_world_model(args.run)
-    sampler = SamplerConfig(args.steps, args.context_noise)
+    sampler = SamplerConfig(steps=args.steps, context_noise=args.context_noise)
     model.config = dataclasses.replace(model.config, sampler=sampler)
     _, provenance = read_config(args.run)
     # Folders of the machine that trained it.

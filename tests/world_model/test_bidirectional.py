@@ -45,7 +45,8 @@ def last_of_window(
     """Frame t of `read` after at most K frames of `write`, as a window without anything empty."""
     first = max(0, t - K)
     joined = [
-        torch.cat([w[:, first:t], r[:, t : t + 1]], 1) for w, r in zip(write, read, strict=True)
+        torch.cat([w[:, first:t], r[:, t : t + 1]], 1)
+        for w, r in ((write.noisy, read.noisy), (write.level, read.level))
     ]
     whole = network(model).denoise(Stream(*joined), actions[:, first : t + 1])
     return Prediction(*(x[:, -1] for x in whole))

@@ -57,8 +57,9 @@ def test_every_field_survives_the_round_trip_away_from_its_default() -> None:
             ssm_step_range=(0.01, 0.5),
             ssm_recall=True,
             ssm_chunk=17,
+            shortcut_passes=4,
         ),
-        sampler=SamplerConfig(5, 0.07),
+        sampler=SamplerConfig(5, False, 0.07),
     )
     for part in (config.tokenizer, config.dynamics, config.sampler):
         for field in dataclasses.fields(part):

@@ -247,7 +247,7 @@ def test_sampling_stays_inside_the_belief_at_every_level() -> None:
     stream = Stream(noise(MODEL, 1, 0)[:, :1], torch.full((1, 1), 0.5, dtype=DTYPE))
     _, prediction, _ = MODEL.dynamics(state, stream, torch.tensor([[1]]))
     previous = state.latents[:, None], state.level[:, None]
-    mean, scale = belief(*stream, *previous, MODEL.dynamics.change)
+    mean, scale = belief(*stream[:2], *previous[:2], MODEL.dynamics.change)
     expected = mean + scale * prediction.output
     torch.testing.assert_close(prediction.latents, expected, **TOLERANCE)
 
