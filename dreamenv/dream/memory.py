@@ -132,8 +132,8 @@ class EpisodeMemory:
     ) -> tuple[State, NDArray[np.uint8], NDArray[np.float32]]:
         """Watch frames (n, t, …); returns the memory, the last frames as fitted, features."""
         frames = fit_frames(frames, self.model.config.frame_size)
-        here = [torch.from_numpy(array).to(self.model.device) for array in (frames, actions)]
-        state, outcome = self.model.observe(state, *here, reuse=True)
+        shown, led = (torch.from_numpy(x).to(self.model.device) for x in (frames, actions))
+        state, outcome = self.model.observe(state, shown, led, reuse=True)
         assert outcome.features is not None
         return state, frames[:, -1].copy(), outcome.features[:, -1].float().cpu().numpy()
 

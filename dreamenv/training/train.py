@@ -202,8 +202,8 @@ def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelC
         return source
     if source.dynamics.shortcut_passes not in (0, passes):
         raise ConfigError(
-            f"{config.weights_from} has shortcuts of up to {source.dynamics.shortcut_passes} passes "
-            f"already; leave out shortcut_passes {passes}"
+            f"{config.weights_from} has shortcuts of up to {source.dynamics.shortcut_passes} "
+            f"passes already; leave out shortcut_passes {passes}"
         )
     dynamics = dataclasses.replace(source.dynamics, shortcut_passes=passes)
     return dataclasses.replace(source, dynamics=dynamics)

@@ -24,8 +24,8 @@ class Outcome:
     features: Tensor | None = None
     """(…, 4 · width): what the model makes of frame and memory, by quarters of the frame."""
 
-    def __getitem__(self, index: tuple[slice | int, ...]) -> Outcome:
-        """Index the leading dimensions of every part."""
+    def __getitem__(self, index: tuple[slice | int | None, ...]) -> Outcome:
+        """Index the leading dimensions of every part; None adds one."""
         return Outcome(
             self.reward[index],
             self.reward_probabilities[index],
