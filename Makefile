@@ -21,10 +21,14 @@ $(SET_UP): pyproject.toml constraints.txt scripts/set_up.sh
 	sh scripts/set_up.sh
 	@touch $@
 
+# A process per core, each with one thread, but few: each makes the fixtures that files share anew.
+# Whole files, for their own fixtures; in their order, since those that take long have few tests.
+IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: setup
 	$(PYTHON_IN_VENV) -m ruff check .
 	$(PYTHON_IN_VENV) -m mypy
-	$(PYTHON_IN_VENV) -m pytest -q
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q $(IN_PARALLEL)
 
 demo: setup
 	$(PYTHON_IN_VENV) scripts/demo.py

@@ -2,7 +2,8 @@
 
     python -m benchmarks.endurance
 
-An hour or more on two cores. Killed, the same command goes on from its last checkpoint.
+An hour or more on two cores. Killed, the same command goes on from its last checkpoint; with more
+`--frames` a finished run goes on as well.
 
 Two environments are stepped alternately with sticky random actions, half of the slots in each: one
 in episodes of `--horizon` steps, one in a single episode that lasts until the end, 100,000 steps
@@ -44,6 +45,8 @@ CONTRAST = 0.5
 AGES = (100, 1000, 10_000, 100_000)
 PAIRS = 2000
 """Steps of old and young dreams that are compared before an age is reached; fewer at first."""
+FIXED = ("checkpoint", "slots", "horizon")
+"""Settings that a run cannot change on its way; it may become longer."""
 
 
 def resident_bytes() -> int:
@@ -185,7 +188,7 @@ class Endurance:
             settings = saved["settings"]
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{self._progress} is damaged ({error!r}); delete it") from error
-        if settings != self.settings:
+        if any(settings.get(name) != self.settings[name] for name in FIXED):
             raise ConfigError(
                 f"{self.folder} holds a run with {settings}, not {self.settings}; choose another "
                 "--run, or delete it to begin anew"
@@ -224,7 +227,7 @@ class Endurance:
         return {
             "slots": self.settings["slots"],
             "horizon": self.settings["horizon"],
-            "frames": self.steps * self.settings["slots"],
+            "frames": self.step * self.settings["slots"],
             "processes": self.process + 1,
             "over_time": {"slots": self.old.env.num_envs, "ages": self.ages},
             "checkpoints": self.noted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import statistics
 import time
@@ -10,17 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.ageing import step_times
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.tile_stepping import PARTS
 
 PRODUCTS = (
     "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::baddbmm_",
     "aten::mkldnn_linear", "mkldnn::_linear_pointwise",
 )  # fmt: skip
 MODEL, STEP = "dreamenv: model", "dreamenv: step"
+SAME_KIND = {"products": "matrix products", "convolutions": "convolutions"}
+"""Parts of compiled functions that are of a kind with operations of torch's."""
 Function = Callable[..., Any]
 
 
@@ -34,9 +40,13 @@ def parts(env: DreamVectorEnv, steps: int) -> dict[str, Any]:
     step_times(env, 3)
     usual = statistics.mean(step_times(env, steps))
     model = env.dreamer.model
-    with timed_functions(model.stepper()) as spent, _marked(model):
+    with contextlib.ExitStack() as stack:
+        spent = stack.enter_context(timed_functions(model.stepper()))
+        inside = stack.enter_context(timed_parts(model.stepper()))
+        stack.enter_context(_marked(model))
         step_times(env, 1)
         spent.clear()
+        inside.zero_()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             began = time.perf_counter()
             for _ in range(steps):
@@ -50,10 +60,13 @@ def parts(env: DreamVectorEnv, steps: int) -> dict[str, Any]:
     for name, seconds in own.items():
         if name not in (MODEL, STEP):
             found[_kind(name)] += seconds
-    compiled = {f"compiled {name}": seconds / steps for name, seconds in spent.items()}
+    threads = min(env.num_envs, torch.get_num_threads())
+    compiled = split(spent, dict(zip(PARTS, inside.tolist(), strict=True)), threads)
     overhead = max(0.0, total - usual)
-    python = own[MODEL] + own[STEP] - sum(compiled.values()) - overhead
-    found |= compiled
+    python = own[MODEL] + own[STEP] - sum(compiled.values()) / steps - overhead
+    for name, seconds in compiled.items():
+        kind = SAME_KIND.get(name, f"compiled {name}")
+        found[kind] = found.get(kind, 0.0) + seconds / steps
     found["Python"] = max(0.0, python)
     return {
         "slots": env.num_envs,
@@ -61,6 +74,23 @@ def parts(env: DreamVectorEnv, steps: int) -> dict[str, Any]:
         "profiler_milliseconds": 1e3 * overhead,
         "milliseconds": {name: 1e3 * seconds for name, seconds in found.items()},
     }
+
+
+def split(functions: dict[str, float], parts: dict[str, float], threads: int) -> dict[str, float]:
+    """Seconds of compiled functions by the parts inside them, where those are known.
+
+    Args:
+        functions: seconds of every function, by the clock.
+        parts: processor seconds of the parts, all threads together; zeros where nothing told.
+        threads: that shared the work.
+    """
+    shares = {name: seconds / threads for name, seconds in parts.items() if seconds}
+    if not shares:
+        return dict(functions)
+    total = sum(functions.values())
+    scale = min(1.0, total / sum(shares.values()))  # clocks differ by a little
+    found = {name: scale * seconds for name, seconds in shares.items()}
+    return found | {"rest and waiting": total - sum(found.values())}
 
 
 def _kind(operation: str) -> str:
@@ -112,6 +142,20 @@ def timed_functions(root: Any) -> Iterator[dict[str, float]]:
     finally:
         for holder, name, function in held:
             setattr(holder, name, function)
+
+
+@contextmanager
+def timed_parts(stepper: Any) -> Iterator[Tensor]:
+    """Processor seconds of each of `PARTS` inside the stepper's functions, if it tells them."""
+    spent = torch.zeros(len(PARTS), dtype=torch.float64)
+    tells = hasattr(stepper, "spent")
+    if tells:
+        stepper.spent = spent
+    try:
+        yield spent
+    finally:
+        if tells:
+            stepper.spent = None
 
 
 def _compiled_functions(root: Any, seen: set[int]) -> Iterator[tuple[Any, str, Any]]:

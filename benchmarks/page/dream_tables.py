@@ -222,7 +222,7 @@ def parts(results: Results) -> str | None:
     rows = results.dream("parts")
     if not rows:
         return None
-    names = list(dict.fromkeys(name for row in rows for name in row["milliseconds"]))
+    names = part_names(rows)
     lines = [
         [name, *(NONE if name not in row["milliseconds"] else _share_of(row, name)
                  for row in rows)]
@@ -245,6 +245,12 @@ def parts(results: Results) -> str | None:
         made(results["dream_speed"], rows),
     ]
     return table(header, lines, notes)
+
+
+def part_names(rows: list[Result]) -> list[str]:
+    """Of all parts of the rows, Python's last."""
+    names = dict.fromkeys(name for row in rows for name in row["milliseconds"])
+    return [*(name for name in names if name != "Python"), "Python"]
 
 
 def _share_of(row: Result, name: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.page.dream_tables import TOLERANCE
+from benchmarks.page.dream_tables import TOLERANCE, part_names
+from benchmarks.page.markdown import count_slots
 from benchmarks.page.other_tables import way
 from benchmarks.page.results import Results
 from dreamenv.comparison.plots import COLOURS, MARKERS
@@ -117,8 +118,8 @@ def _parts(figure: Any, results: Results) -> bool:
     if not rows:
         return False
     axes = figure.subplots()
-    names = list(dict.fromkeys(name for row in rows for name in row["milliseconds"]))
-    labels = [f"{row['dtype']}, {row['slots']} slots" for row in rows]
+    names = part_names(rows)
+    labels = [f"{row['dtype']}, {count_slots(row['slots'])}" for row in rows]
     start = [0.0] * len(rows)
     for number, name in enumerate(names):
         shares = [
@@ -140,7 +141,7 @@ def _ages(figure: Any, results: Results) -> bool:
     """Ratio of old to young steps with its interval."""
     runs: dict[str, list[Any]] = {}
     for _, run, row in results.ages():
-        runs.setdefault(f"{run['slots']} slot{'s' * (run['slots'] > 1)}", []).append(row)
+        runs.setdefault(count_slots(run["slots"]), []).append(row)
     if not runs:
         return False
     axes = figure.subplots()

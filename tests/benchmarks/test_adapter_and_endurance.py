@@ -96,6 +96,8 @@ def test_endurance_refuses_what_it_cannot_go_on_from(
         Endurance(tmp_path, settings | {"slots": 3})
     small = settings | {"frames": 8, "checkpoints": 1}
     Endurance(tmp_path, small).run()
+    longer = Endurance(tmp_path, small | {"frames": 16})
+    assert (longer.step, longer.run()["frames"]) == (2, 16)
     with pytest.raises(ConfigError, match="choose another --run"):
         Endurance(tmp_path, small | {"horizon": 7})
     (tmp_path / "progress.json").write_text("{}")

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.ageing import compare
 from benchmarks.frame_work import FrameWork, frame_work
-from benchmarks.step_profile import timed_functions
+from benchmarks.step_profile import split, timed_functions, timed_parts
 from benchmarks.yardsticks import Yardsticks
 from tests.world_model.models import tiny_config, tiny_model
 
@@ -136,3 +136,25 @@ def test_compiled_functions_are_timed_wherever_they_are_kept() -> None:
     assert (holder.library.abs, holder.kept) == before
     holder.library.abs(-3)
     assert set(spent) == {"abs", "labs"}
+
+
+def test_compiled_functions_are_split_into_the_parts_that_they_tell() -> None:
+    functions = {"a": 3.0, "b": 1.0}
+    assert split(functions, {"scan": 0.0, "norms": 0.0}, threads=2) == functions
+    # Two threads had twice the seconds of the clock.
+    assert split(functions, {"scan": 4.0, "norms": 0.0, "products": 3.0}, threads=2) == {
+        "scan": 2.0, "products": 1.5, "rest and waiting": 0.5,
+    }  # fmt: skip
+    assert split(functions, {"scan": 10.0}, threads=2) == {"scan": 4.0, "rest and waiting": 0.0}
+
+
+def test_a_stepper_is_asked_for_its_parts_only_meanwhile() -> None:
+    class Stepper:
+        spent = None
+
+    stepper = Stepper()
+    with timed_parts(stepper) as spent:
+        assert stepper.spent is spent and spent.sum() == 0
+    assert stepper.spent is None
+    with timed_parts(object()) as spent:
+        assert spent.sum() == 0
