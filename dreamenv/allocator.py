@@ -15,8 +15,8 @@ RESERVE = 4 * 2**30
 """Bytes of address space that huge pages are asked for; memory is only taken as it is used."""
 
 
-@lru_cache(maxsize=1)
-def keep_freed_memory() -> bool:
+@lru_cache(maxsize=2)
+def keep_freed_memory(huge_pages: bool = True) -> bool:
     """Stop glibc from handing large freed blocks back to the system, for this process.
 
     A step allocates tens of megabytes or more and frees as much. By default each large block is
@@ -24,6 +24,10 @@ def keep_freed_memory() -> bool:
     of a dream's step on a CPU. The process keeps its peak memory instead, in huge pages where the
     system has them for the asking: arithmetic on large tensors then misses fewer translations of
     addresses, and training takes three quarters of the time.
+
+    Args:
+        huge_pages: False where a limit on the process's data is to hold: address space that is
+            reserved for huge pages beforehand would be used beyond it.
 
     Returns:
         Whether the allocator took the setting; other C libraries than glibc do not.
@@ -38,7 +42,7 @@ def keep_freed_memory() -> bool:
     most = 2**31 - 1  # mallopt takes an int
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, most), (M_TOP_PAD, 256 * 2**20))
     kept = all(mallopt(name, value) == 1 for name, value in settings)
-    if kept:
+    if kept and huge_pages:
         _ask_for_huge_pages(libc)
     return kept
 

@@ -92,7 +92,7 @@ def train_reading(
     """
     model, device = _model(config, conditions)
     if device.type == "cpu":
-        keep_freed_memory()  # as training does
+        keep_freed_memory(huge_pages=False)  # as training does, under a limit
     optimizer = Optimizer([model.dynamics, model.head], model.dynamics.layers, 0.01)
     generator = torch.Generator().manual_seed(0)
 
