@@ -26,6 +26,8 @@ _LAYOUT = np.array(
     ],
     np.uint8,
 )
+_HIDING = 60
+"""Steps for which the policy stays out of sight."""
 
 
 def test_cells_are_hidden_where_walls_are_in_every_line_of_sight() -> None:
@@ -47,7 +49,7 @@ def test_the_largest_region_hangs_together_by_sides() -> None:
 
 def test_a_target_is_approached_and_then_not_seen_for_long() -> None:
     env = MemoryMazeEnv(7)
-    policy, steps = SecludedPolicy(120), 420
+    policy, steps = SecludedPolicy(_HIDING), 4 * _HIDING
     frame, _ = env.reset(seed=3)
     policy.reset(env, 0)
     truths = []
@@ -64,11 +66,11 @@ def test_a_target_is_approached_and_then_not_seen_for_long() -> None:
         seen = np.flatnonzero(mask.any((1, 2)))
         gaps = np.diff(np.append(seen, steps))
         longest.append(gaps.max())
-        if gaps.max() > 120:  # one that it hides from was touched first
+        if gaps.max() > _HIDING:  # one that it hides from was touched first
             before = seen[gaps.argmax()]
             near = np.linalg.norm(position[: before + 1] - target, axis=1)
             assert near.min() < 1
-    assert max(longest) > 120
+    assert max(longest) > _HIDING
     assert len(np.unique(position.astype(int), axis=0)) > SMALLEST
 
 
