@@ -54,7 +54,8 @@ def test_counting_from_worker_to_window(collected):
         assert not episode.truncated.any()
         assert episode.info["count"].tolist() == list(range(steps + 1))
     windows = Windows(store, 4)
-    for number in range(windows.num_windows):
+    begins = 0
+    for number in range(0, windows.num_windows, 5):  # one in five: to read them takes seconds
         index, start = windows.locate(number)
         window, episode = windows.read(index, start), store.read(index)
         for row in range(4):
@@ -63,11 +64,13 @@ def test_counting_from_worker_to_window(collected):
             if frame == 0:
                 assert window["action"][row] == START_TOKEN and window["is_first"][row]
                 assert window["reward"][row] == 0
+                begins += 1
             else:
                 assert window["action"][row] == episode.action[frame - 1]
                 assert window["reward"][row] == reward_of(frame - 1)
                 assert not window["is_first"][row]
             assert window["terminated"][row] == (frame == len(episode))
+    assert begins > 2
 
 
 def test_stopping_and_going_on_changes_nothing(collected, tmp_path):

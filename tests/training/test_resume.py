@@ -158,8 +158,9 @@ def test_checkpoints_hold_the_average_and_training_goes_on_without_it(
     make_run: MakeRun, few_clips: None
 ) -> None:
     """Evaluating and saving in the middle leave no trace in what is learnt."""
-    often = make_run("often", evaluate_every=2, checkpoint_every=1)
-    seldom = make_run("seldom", evaluate_every=100, checkpoint_every=100)
+    few = StageConfig(steps=4, batch=2, learning_rate=1e-3, warmup=2)
+    often = make_run("often", evaluate_every=2, checkpoint_every=1, dynamics=few)
+    seldom = make_run("seldom", evaluate_every=100, checkpoint_every=100, dynamics=few)
     train(often)
     train(seldom)
     assert_same_run(often, seldom)
