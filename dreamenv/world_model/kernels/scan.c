@@ -36,6 +36,7 @@ typedef struct {
     float faded[TOKENS][SSM_HEADS];           // its exponential
     float own[TOKENS][TOKENS][SSM_HEADS];     // what token i takes of token k ≤ i
     float weight[TOKENS][SSM_HEADS];          // with which a token enters the state
+    float added[TOKENS][INNER];               // and what it brings then, beside B
     float y[TOKENS][INNER];
 } Block;
 
@@ -89,54 +90,59 @@ INLINE void weigh(const int l, const P *projected, const ScanWeights *w, Block *
             b->weight[i][h] = b->step[i][h] * fast_exp(b->reach[l - 1][h] - b->reach[i][h]);
 }
 
-// y of `rows` tokens from token `i` on, in `wide` registers of columns from `at` on.
-INLINE void read_columns(const int rows, const int wide, int i, int at, const float *state,
-                         Block *b) {
-    Columns y[rows][wide];
-    IN_REGISTERS
-    for (int m = 0; m < rows; m++)
-        IN_REGISTERS
-        for (int v = 0; v < wide; v++) y[m][v] = (Columns){0};
-    for (int n = 0; n < STATE_DIM; n++) {
-        const float *row = state + n * INNER + at;
-        __builtin_prefetch(row + STATE_DIM * INNER, 0, 2);  // of the block after this one
-        IN_REGISTERS
-        for (int v = 0; v < wide; v++) {
-            Columns s = *(const Columns *)(row + v * COLUMNS);
-            IN_REGISTERS
-            for (int m = 0; m < rows; m++) y[m][v] += b->mixed[i + m][INNER + STATE_DIM + n] * s;
-        }
-    }
-    IN_REGISTERS
-    for (int m = 0; m < rows; m++)
-        IN_REGISTERS
-        for (int v = 0; v < wide; v++) {
-            int j = at + v * COLUMNS, h = j / SSM_HEAD_DIM;
-            Columns sum = y[m][v] * b->faded[i + m][h];
-            for (int k = 0; k <= i + m; k++)
-                sum += b->own[i + m][k][h] * *(Columns *)(b->mixed[k] + j);
-            *(Columns *)(b->y[i + m] + j) = sum;
-        }
-}
+// Rows of a state taken together: as many as leave registers for what they are multiplied with.
+#if STATE_DIM % 8 == 0
+#define DEEP 8
+#else
+#define DEEP 4
+#endif
+#define AHEAD (4 * DEEP)  // rows that are called from memory before their turn, of the next block too
 
-// The state after the block, in `wide` registers of columns from `at` on.
-INLINE void renew_columns(const int l, const int wide, int at, float *state, Block *b) {
-    Columns kept[wide], added[l][wide];
-    IN_REGISTERS
-    for (int v = 0; v < wide; v++) {
-        int j = at + v * COLUMNS, h = j / SSM_HEAD_DIM;
-        kept[v] = (Columns){0} + b->faded[l - 1][h];
-        IN_REGISTERS
-        for (int i = 0; i < l; i++) added[i][v] = *(Columns *)(b->mixed[i] + j) * b->weight[i][h];
-    }
-    for (int n = 0; n < STATE_DIM; n++)
-        IN_REGISTERS
-        for (int v = 0; v < wide; v++) {
-            Columns *row = (Columns *)(state + n * INNER + at + v * COLUMNS);
-            Columns sum = *row * kept[v];
+// Tokens' y and, with `keep`, the state after the block. A state is read once, row after row, as
+// memory is fastest: sums of what its rows bring stay in the nearest cache, and rows are renewed
+// while they are in registers.
+INLINE void sweep(const int l, const int keep, float *state, Block *b) {
+    if (keep)
+        for (int i = 0; i < l; i++)
+            for (int j = 0; j < INNER; j++)
+                b->added[i][j] = b->mixed[i][j] * b->weight[i][j / SSM_HEAD_DIM];
+    for (int n = 0; n < STATE_DIM; n += DEEP)
+        for (int j = 0; j < INNER; j += COLUMNS) {
+            float *row = state + n * INNER + j;
+            Columns s[DEEP];
             IN_REGISTERS
-            for (int i = 0; i < l; i++) sum += b->mixed[i][INNER + n] * added[i][v];
-            *row = sum;
+            for (int r = 0; r < DEEP; r++) {
+                s[r] = *(Columns *)(row + r * INNER);
+                __builtin_prefetch(row + (r + AHEAD) * INNER, 0, 2);
+            }
+            IN_REGISTERS
+            for (int m = 0; m < l; m++) {
+                const float *c = b->mixed[m] + INNER + STATE_DIM + n;
+                Columns y = n ? *(Columns *)(b->y[m] + j) : (Columns){0};
+                IN_REGISTERS
+                for (int r = 0; r < DEEP; r++) y += c[r] * s[r];
+                *(Columns *)(b->y[m] + j) = y;
+            }
+            if (!keep) continue;
+            const float kept = b->faded[l - 1][j / SSM_HEAD_DIM];
+            IN_REGISTERS
+            for (int r = 0; r < DEEP; r++) s[r] *= kept;
+            IN_REGISTERS
+            for (int i = 0; i < l; i++) {
+                const float *into = b->mixed[i] + INNER + n;
+                Columns added = *(Columns *)(b->added[i] + j);
+                IN_REGISTERS
+                for (int r = 0; r < DEEP; r++) s[r] += into[r] * added;
+            }
+            IN_REGISTERS
+            for (int r = 0; r < DEEP; r++) *(Columns *)(row + r * INNER) = s[r];
+        }
+    for (int m = 0; m < l; m++)
+        for (int j = 0; j < INNER; j += COLUMNS) {
+            const int h = j / SSM_HEAD_DIM;
+            Columns sum = *(Columns *)(b->y[m] + j) * b->faded[m][h];
+            for (int k = 0; k <= m; k++) sum += b->own[m][k][h] * *(Columns *)(b->mixed[k] + j);
+            *(Columns *)(b->y[m] + j) = sum;
         }
 }
 
@@ -153,20 +159,23 @@ INLINE void finish(const int l, const P *projected, Block *b, P *out) {
     }
 }
 
-// One block of `l` tokens. Sums of `together` tokens times `most` registers of columns are held in
-// registers: few tokens with many columns, or many tokens with few. A state is renewed while what
-// was read of it is near.
-INLINE void scan_block(const int l, const int together, const int most, const P *projected, P *tail,
-                       float *state, const ScanWeights *w, int keep, P *out) {
-    const int wide = INNER / COLUMNS % most ? 1 : most;
+// A block of `l` tokens.
+INLINE void scan_block(const int l, const int keep, const P *projected, P *tail, float *state,
+                       const ScanWeights *w, P *out) {
     Block b;
     convolve(l, projected, tail, w, keep, &b);
     weigh(l, projected, w, &b);
-    for (int at = 0; at < INNER; at += wide * COLUMNS) {
-        for (int i = 0; i < l; i += together) read_columns(together, wide, i, at, state, &b);
-        if (keep) renew_columns(l, wide, at, state, &b);
-    }
+    sweep(l, keep, state, &b);
     finish(l, projected, &b, out);
+}
+
+// Common lengths as constants, so that a block's tokens are unrolled.
+INLINE void scan_any_block(int l, const int keep, const P *projected, P *tail, float *state,
+                           const ScanWeights *w, P *out) {
+    if (l == 1) scan_block(1, keep, projected, tail, state, w, out);
+    else if (l == 4) scan_block(4, keep, projected, tail, state, w, out);
+    else if (TOKENS >= 16 && l == 16) scan_block(16, keep, projected, tail, state, w, out);
+    else scan_block(l, keep, projected, tail, state, w, out);
 }
 
 void scan_slot(
@@ -177,10 +186,8 @@ void scan_slot(
         const P *in = projected + (long)g * length * PROJECTED;
         P *tail = tails + (long)g * (TAPS - 1) * CHANNELS, *to = out + (long)g * length * INNER;
         float *state = states + (long)g * STATE_DIM * INNER;
-        if (length == 1) scan_block(1, 1, 8, in, tail, state, w, keep, to);
-        else if (length == 4) scan_block(4, 4, 4, in, tail, state, w, keep, to);
-        else if (TOKENS >= 16 && length == 16) scan_block(16, 16, 1, in, tail, state, w, keep, to);
-        else scan_block(length, 1, 1, in, tail, state, w, keep, to);
+        if (keep) scan_any_block(length, 1, in, tail, state, w, to);
+        else scan_any_block(length, 0, in, tail, state, w, to);
     }
     restore_denormals(before);
 }
