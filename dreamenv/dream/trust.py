@@ -21,11 +21,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamenv.dream.transfer import constant
@@ -41,7 +43,8 @@ VERSION = 1
 
 def raw_latents(model: WorldModel, latents: Tensor) -> Tensor:
     """Standardised latents (slots, tokens, channels) as the tokenizer makes them, float32."""
-    return latents.float() * model.tokenizer.latent_std + model.tokenizer.latent_mean
+    tokenizer = model.tokenizer
+    return torch.addcmul(tokenizer.latent_mean, latents.float(), tokenizer.latent_std)
 
 
 def shortfall(model: WorldModel, state: State) -> Tensor:
@@ -49,7 +52,9 @@ def shortfall(model: WorldModel, state: State) -> Tensor:
 
     0 after a real frame; NaN where the latents hold NaN.
     """
-    return (1 - raw_latents(model, state.latents).square().mean((-2, -1))).clamp(min=0)
+    raw = raw_latents(model, state.latents).flatten(1)
+    # Few calls: where a step takes milliseconds each counts.
+    return torch.linalg.vector_norm(raw, dim=1).square_().div_(-raw.shape[1]).add_(1).clamp_(min=0)
 
 
 @dataclass(frozen=True)
@@ -112,15 +117,19 @@ class Trust:
         """Trust at some uncertainties: the calibration, linear between its knots."""
         if not self.calibrated:
             return torch.full_like(uncertainty, torch.nan)
-        knots, values = (constant(x, uncertainty) for x in (self.uncertainty, self.explained))
         if uncertainty.device.type == "cpu":  # one call for a dozen
-            read = np.interp(uncertainty.numpy(), knots.numpy(), values.numpy())
-            return torch.from_numpy(np.nan_to_num(read, copy=False)).to(uncertainty.dtype)
+            read = np.interp(uncertainty.numpy(), *self._curve)
+            return torch.from_numpy(np.where(read >= 0, read, 0.0)).to(uncertainty.dtype)
+        knots, values = (constant(x, uncertainty) for x in (self.uncertainty, self.explained))
         inside = uncertainty.clamp(knots[0], knots[-1])
         above = torch.searchsorted(knots, inside).clamp(1, len(knots) - 1)
         low, high = knots[above - 1], knots[above]
         trust = torch.lerp(values[above - 1], values[above], (inside - low) / (high - low))
         return trust.nan_to_num(0.0)
+
+    @cached_property
+    def _curve(self) -> NDArray[np.float64]:
+        return np.array((self.uncertainty, self.explained))
 
     def save(self, folder: str | Path) -> None:
         """Write the calibration beside the weights that it belongs to."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from copy import deepcopy
 from typing import cast
 
 import torch
@@ -67,8 +66,7 @@ class KernelStepper(FrameStepper):
         self.kernels = kernels
         self._weights = [LayerWeights(layer) for layer in self.layers]
         self._buffers: dict[str, Tensor] = {}
-        self._head: OutcomeHead | None = None
-        self._head_versions: list[int] = []
+        self._head: HeadWeights | None = None
 
     def begin(self, state: State) -> list[Tensor]:
         """Brings the memory into the layout that kernels take; passes share nothing else."""
@@ -140,11 +138,10 @@ class KernelStepper(FrameStepper):
         return tokens
 
     def outcome(self, head: OutcomeHead, features: Tensor) -> Outcome:
-        """As in the base class, in float32: with a row per slot bfloat16 takes far longer."""
-        versions = [id(head), *(x._version for x in head.parameters())]
-        if self._head is None or versions != self._head_versions:
-            self._head, self._head_versions = deepcopy(head).float(), versions
-        return self._head(features)
+        """As in the base class, in float32."""
+        if self._head is None or not self._head.is_of(head):
+            self._head = HeadWeights(head)
+        return self._head(self.kernels, features)
 
     def decode(self, latents: Tensor) -> Tensor:
         """As in the base class."""
@@ -188,6 +185,49 @@ class LayerWeights:
         self.scan, self.attention = (
             (ctypes.c_void_p * len(parts))(*(x.data_ptr() for x in parts)) for parts in self._kept
         )
+
+
+class _HeadFields(ctypes.Structure):
+    """`Head` of `kernels/outcome.c`."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p)
+          for name in ("body", "body_bias", "logits", "logit_bias", "values")),
+        ("count", ctypes.c_int64), ("exact", ctypes.c_int64),
+    ]  # fmt: skip
+
+
+class HeadWeights:
+    """An `OutcomeHead` as `outcomes` takes it."""
+
+    def __init__(self, head: OutcomeHead) -> None:
+        self._of, self._versions = head, _head_versions(head)
+        body, last = cast(nn.Linear, head.body[0]), (head.reward, head.continuation)
+        parts = (
+            body.weight.t(), body.bias, torch.cat([x.weight for x in last]),
+            torch.cat([x.bias for x in last]), head.values,
+        )  # fmt: skip
+        self._kept = [x.detach().float().contiguous() for x in parts]
+        addresses = (x.data_ptr() for x in self._kept)
+        self._fields = _HeadFields(*addresses, len(head.values), int(head.exact))
+
+    def is_of(self, head: OutcomeHead) -> bool:
+        """Whether these are the head's weights as they are now."""
+        return head is self._of and self._versions == _head_versions(head)
+
+    def __call__(self, kernels: ctypes.CDLL, features: Tensor) -> Outcome:
+        """Outcome of frames from their features (b, width), float32, whose rows are contiguous."""
+        count = self._fields.count
+        told = torch.empty(len(features), count + 2)
+        kernels.outcomes(
+            *batch(len(features)), ctypes.byref(self._fields), address(features),
+            ctypes.c_long(features.stride(0)), address(told),
+        )  # fmt: skip
+        return Outcome(told[:, count], told[:, :count], told[:, count + 1])
+
+
+def _head_versions(head: OutcomeHead) -> list[int]:
+    return [x._version for x in head.parameters()]
 
 
 def _turned(product: Product) -> Tensor:
