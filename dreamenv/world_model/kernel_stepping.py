@@ -15,7 +15,14 @@ from dreamenv.world_model.heads import Outcome, OutcomeHead
 from dreamenv.world_model.kernel_decoding import KernelDecoder
 from dreamenv.world_model.layers import DynamicsLayer
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, LayerStepper, Product, View
+from dreamenv.world_model.stepping import (
+    FrameStepper,
+    LayerStepper,
+    Product,
+    Shared,
+    View,
+    versions,
+)
 from dreamenv.world_model.tokenizer import Tokenizer
 
 
@@ -68,7 +75,7 @@ class KernelStepper(FrameStepper):
         self._buffers: dict[str, Tensor] = {}
         self._head: HeadWeights | None = None
 
-    def begin(self, state: State) -> list[Tensor]:
+    def begin(self, state: State) -> Shared:
         """Brings the memory into the layout that kernels take; passes share nothing else."""
         for memory in state.layers:
             for name, tensor in memory.items():
@@ -81,7 +88,7 @@ class KernelStepper(FrameStepper):
         return []
 
     def tokens(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor,
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
@@ -201,7 +208,9 @@ class HeadWeights:
     """An `OutcomeHead` as `outcomes` takes it."""
 
     def __init__(self, head: OutcomeHead) -> None:
-        self._of, self._versions = head, _head_versions(head)
+        self._of = head
+        self._sources: list[Tensor] = [*head.parameters()]
+        self._versions = versions(self._sources)
         body, last = cast(nn.Linear, head.body[0]), (head.reward, head.continuation)
         parts = (
             body.weight.t(), body.bias, torch.cat([x.weight for x in last]),
@@ -213,7 +222,7 @@ class HeadWeights:
 
     def is_of(self, head: OutcomeHead) -> bool:
         """Whether these are the head's weights as they are now."""
-        return head is self._of and self._versions == _head_versions(head)
+        return head is self._of and self._versions == versions(self._sources)
 
     def __call__(self, kernels: ctypes.CDLL, features: Tensor) -> Outcome:
         """Outcome of frames from their features (b, width), float32, whose rows are contiguous."""
@@ -224,10 +233,6 @@ class HeadWeights:
             ctypes.c_long(features.stride(0)), address(told),
         )  # fmt: skip
         return Outcome(told[:, count], told[:, :count], told[:, count + 1])
-
-
-def _head_versions(head: OutcomeHead) -> list[int]:
-    return [x._version for x in head.parameters()]
 
 
 def _turned(product: Product) -> Tensor:

@@ -18,7 +18,7 @@ from dreamenv.world_model.heads import Outcome, OutcomeHead
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, View, can_step
+from dreamenv.world_model.stepping import FrameStepper, Shared, View, can_step
 from dreamenv.world_model.tile_stepping import make_stepper
 from dreamenv.world_model.tokenizer import Tokenizer
 from dreamenv.world_model.triton_stepping import make_cuda_stepper
@@ -176,7 +176,7 @@ class WorldModel(nn.Module):
         self,
         stepper: FrameStepper,
         state: State,
-        shared: list[Tensor],
+        shared: Shared,
         latents: Tensor,
         levels: Tensor,
         level: float,

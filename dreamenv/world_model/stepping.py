@@ -8,7 +8,7 @@ CPUs compute faster than bfloat16, and the memory is overwritten instead of copi
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from dreamenv.world_model.layers import BlockScan, DynamicsLayer
 from dreamenv.world_model.state import LayerState, State
 from dreamenv.world_model.step_graph import StepGraphs
 from dreamenv.world_model.tokenizer import Tokenizer
+
+Shared = list[Any]
+"""What all passes over one frame share; only the stepper that made it knows what it is."""
 
 
 def can_step(dynamics: nn.Module) -> bool:
@@ -61,13 +64,13 @@ class FrameStepper:
         self._tables: dict[View, Tensor] = {}
         modules = (dynamics, tokenizer)
         self._sources = [x for m in modules for x in (*m.parameters(), *m.buffers())]
-        self._versions = _versions(self._sources)
+        self._versions = versions(self._sources)
 
     def is_current(self, dtype: torch.dtype) -> bool:
         """Whether products are to be in `dtype` and the weights are still those it was made of."""
-        return dtype == self.dtype and _versions(self._sources) == self._versions
+        return dtype == self.dtype and versions(self._sources) == self._versions
 
-    def begin(self, state: State) -> list[Tensor]:
+    def begin(self, state: State) -> Shared:
         """What all passes over one frame share: per layer, past keys and values, then a mask."""
         caches = [layer.gather(past) for layer, past in zip(self.layers, state.layers, strict=True)]
         window = self.layers[0].window
@@ -79,7 +82,7 @@ class FrameStepper:
         return [*caches, mask.repeat_interleave(tokens, 1)[:, None, None]]
 
     def tokens(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor,
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """The last layer's tokens (b, n, d), normalised, of one frame.
@@ -100,7 +103,7 @@ class FrameStepper:
         return F.rms_norm(x, x.shape[-1:])
 
     def denoise(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor,
         pull: float,
     ) -> Tensor:  # fmt: skip
         """Latents drawn by `pull`, 0 to 1, from a noisy view towards those predicted from it."""
@@ -108,7 +111,7 @@ class FrameStepper:
         return torch.lerp(noisy, self.predict(tokens, state, noisy, view.level), pull)
 
     def commit(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Take a frame into the memory; returns its features (b, d) and regions (b, 4 · d)."""
         tokens = self.tokens(state, shared, noisy, view, actions, keep=True)
@@ -351,7 +354,7 @@ class Product:
         return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-def _versions(tensors: list[Tensor]) -> list[int]:
+def versions(tensors: list[Tensor]) -> list[int]:
     """Differs once a tensor was written to, or all were replaced, as by a move."""
     return [tensors[0].data_ptr(), *[tensor._version for tensor in tensors]]
 

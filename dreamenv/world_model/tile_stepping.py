@@ -13,7 +13,7 @@ from dreamenv.world_model.frame_kernels import address, batch
 from dreamenv.world_model.kernel_stepping import KernelStepper, LayerWeights, kernels_for
 from dreamenv.world_model.packed_weights import Packed, WeightsFields
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, LayerStepper, View
+from dreamenv.world_model.stepping import FrameStepper, LayerStepper, Shared, View
 from dreamenv.world_model.tile_decoding import TileDecoder, decodes_by_tiles
 from dreamenv.world_model.tokenizer import Tokenizer
 
@@ -102,22 +102,29 @@ class TileStepper(KernelStepper):
             self._frames = TileDecoder(tokenizer, dynamics.grid, kernels)
         self.spent: Tensor | None = None
 
+    def begin(self, state: State) -> Shared:
+        """As in the base class; what passes share is where the memory is."""
+        super().begin(state)
+        parts = [x[name] for x in state.layers for name in ("conv", "ssm", "keys", "values")]
+        return [(ctypes.c_void_p * len(parts))(*(x.data_ptr() for x in parts))]
+
     def denoise(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor,
         pull: float,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
         latents = noisy.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         how = _DenoisingFields(view.level, pull, self._change)
-        self._pass(state, latents, view, actions, None, how)
+        self._pass(state, shared, latents, view, actions, None, how)
         return latents
 
     def commit(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As in the base class."""
         pooled = torch.empty(len(noisy), len(self._pool), self._position.shape[1])
-        self._pass(state, noisy.float().contiguous(), view, actions, pooled, _DenoisingFields())
+        latents = noisy.float().contiguous()
+        self._pass(state, shared, latents, view, actions, pooled, _DenoisingFields())
         return pooled[:, 0], pooled[:, 1:].flatten(1)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -127,16 +134,14 @@ class TileStepper(KernelStepper):
         return self._frames(latents, self.spent)
 
     def _pass(
-        self, state: State, latents: Tensor, view: View, actions: Tensor,
+        self, state: State, shared: Shared, latents: Tensor, view: View, actions: Tensor,
         pooled: Tensor | None, how: _DenoisingFields,
     ) -> None:  # fmt: skip
         table, rows = self.modulations(view, actions)
-        parts = [x[name] for x in state.layers for name in ("conv", "ssm", "keys", "values")]
-        memories = (ctypes.c_void_p * len(parts))(*(x.data_ptr() for x in parts))
         given = (
             state.latents, state.level, state.frames, table, rows, latents, pooled, self.spent
         )  # fmt: skip
-        frame = _FrameFields(ctypes.addressof(memories), *map(address, given))
+        frame = _FrameFields(ctypes.addressof(shared[0]), *map(address, given))
         self.kernels.pass_frame(
             *batch(len(latents)), *map(ctypes.byref, (self._network, frame, how))
         )

@@ -16,7 +16,7 @@ from dreamenv.world_model.dynamics import Dynamics
 from dreamenv.world_model.frame_kernels import SWITCH
 from dreamenv.world_model.layers import DynamicsLayer
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, LayerStepper, View
+from dreamenv.world_model.stepping import FrameStepper, LayerStepper, Shared, View
 from dreamenv.world_model.tokenizer import Tokenizer
 
 SCAN_PART = 32
@@ -89,7 +89,7 @@ class TritonStepper(FrameStepper):
             "BLOCK_D": max(16, _power_of_two(dim)),
         }  # fmt: skip
 
-    def begin(self, state: State) -> list[Tensor]:
+    def begin(self, state: State) -> Shared:
         """Brings the memory into the layout that kernels take; passes share nothing else."""
         for memory in state.layers:
             for name, tensor in memory.items():
@@ -98,7 +98,7 @@ class TritonStepper(FrameStepper):
         return []
 
     def tokens(
-        self, state: State, shared: list[Tensor], noisy: Tensor, view: View, actions: Tensor,
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor,
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
