@@ -23,6 +23,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TABLES = {
     "machine": (other_tables.machine, "dream_speed"),
     "passes": (dream_tables.passes, "dream_speed"),
+    "shortcuts": (dream_tables.shortcuts, "open_loop_shortcut"),
     "slots": (dream_tables.slots, "dream_speed"),
     "peers": (peers, "dream_speed"),
     "real": (dream_tables.real, "dream_speed"),

@@ -5,7 +5,8 @@
 Updates as `train_world_model.py` makes them, forward, backward, optimiser and averaging of weights,
 on random latents: no data is needed. Lengths take turns, several times over, at an equal number of
 frames per update. What `docs/results/training_speed.json` holds:
-  - `by_window`: frames/s, medians over rounds; floating-point operations of a frame, forward and
+  - `by_window`: frames/s, medians over rounds; seconds of the first update, which warms up and,
+    with `--compile`, compiles; floating-point operations of a frame, forward and
     backward, counted by torch (matrix products and convolutions, without what checkpointing
     computes twice); their share of the matrix product rate; and how the time falls on gradients,
     optimiser and averaging;
@@ -28,7 +29,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.yardsticks import DTYPES, Yardsticks, conditions
 from dreamenv.allocator import keep_freed_memory
-from dreamenv.errors import ConfigError
 from dreamenv.evaluation.machine import synchronize
 from dreamenv.files import atomic_write_json
 from dreamenv.training.config import StageConfig, TrainConfig
@@ -109,11 +109,14 @@ def by_window(
     rows = {window: max(1, round(frames / window)) for window in windows}
     batches = {window: trainer.windows(rows[window], window) for window in windows}
     readings: dict[int, list[dict[str, float]]] = {window: [] for window in windows}
+    warm_up: dict[int, float] = {}
     for turn in range(-1, rounds):
         for window, batch in batches.items():
             taken = trainer.update(batch)
-            if turn >= 0:  # the first warms up
+            if turn >= 0:
                 readings[window].append(taken)
+            else:
+                warm_up[window] = sum(taken.values())
             count = rows[window] * window
             print(f"{window} frames: {count / sum(taken.values()):.1f} frames/s", flush=True)
         yardsticks.read()
@@ -129,6 +132,7 @@ def by_window(
             "rows": rows[window],
             "frames_per_second": rate,
             "readings": rates,
+            "warm_up_seconds": warm_up[window],
             "flops_per_frame": per_frame,
             "share_of_matmul_rate": rate * per_frame / 1e9 / machine["matmul_gflops"][dtype],
             "share_of_time": {
@@ -170,8 +174,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     device = pick_device(args.device)
     if device.type == "cpu":
         keep_freed_memory()
-        if args.compile and torch.get_num_threads() > 1:
-            raise ConfigError("compile crashes on the CPU with several threads: --threads 1")
     result = conditions("training_speed", args.device)
     torch.manual_seed(0)
     model = WorldModel(preset(args.preset)).to(device)

@@ -16,7 +16,7 @@ from benchmarks.page.markdown import (
     qualities,
     table,
 )
-from benchmarks.page.results import Result, Results
+from benchmarks.page.results import Result, Results, quality_in
 
 TOLERANCE = 0.02
 """How much dearer than a young one an old dream's step may be."""
@@ -53,6 +53,30 @@ def passes(results: Results) -> str | None:
         made(results["dream_speed"], rows),
     ]
     return table(header, lines, notes)
+
+
+def shortcuts(results: Results) -> str | None:
+    """Quality at every K before and after shortcut forcing."""
+    with_them, without = results["open_loop_shortcut"], results["open_loop"]
+    if not with_them or not without:
+        return None
+    names = [*dict.fromkeys([*without["psnr_db"], *with_them["psnr_db"]])]
+    counts = sorted(int(name.removeprefix(_MODEL)) for name in names if name.startswith(_MODEL))
+    lines = [
+        [str(k), *qualities(quality_in(without, k)), *qualities(quality_in(with_them, k))]
+        for k in reversed(counts)
+    ]
+    frames = horizon(results)
+    columns = ["frame 1", f"mean of {frames}", f"frame {frames}"]
+    header = ["K", *(f"{who}: {x}" for who in ("as released", "with shortcuts") for x in columns)]
+    notes = [
+        "PSNR in dB, open loop, the same clips and noise for both.",
+        f"As released: `{without['command']}`. With shortcuts: `{with_them['command']}`.",
+    ]
+    return table(header, lines, notes)
+
+
+_MODEL = "model, K="
 
 
 def slots(results: Results) -> str | None:

@@ -36,6 +36,7 @@ def training(results: Results) -> str | None:
                 str(row["window"]),
                 str(row["rows"]),
                 number(row["frames_per_second"]),
+                number(row["warm_up_seconds"]),
                 f"{row['flops_per_frame'] / 1e6:,.0f}",
                 percent(row["share_of_matmul_rate"]),
                 *(percent(row["share_of_time"][part])
@@ -49,8 +50,9 @@ def training(results: Results) -> str | None:
         notes.append(made(found, found["by_window"]))
     if not lines:
         return None
-    header = ["", "window", "rows", "frames/s", "MFLOP a frame", "of matmul rate", "gradients",
-              "optimiser", "averaging", "matmul GFLOP/s"]  # fmt: skip
+    header = ["", "window", "rows", "frames/s", "first update, s", "MFLOP a frame",
+              "of matmul rate", "gradients", "optimiser", "averaging",
+              "matmul GFLOP/s"]  # fmt: skip
     return table(header, lines, notes)
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 Result = dict[str, Any]
-FILES = ("dream_speed", "adapter_speed", "endurance", "state_bytes", "open_loop", "peers")
+FILES = (
+    "dream_speed", "adapter_speed", "endurance", "state_bytes", "open_loop", "open_loop_shortcut",
+    "peers",
+)  # fmt: skip
 COMMANDS = {
     "dream_speed": "python -m benchmarks.dream_speed",
     "training_speed": "python -m benchmarks.training_speed",
@@ -18,6 +21,7 @@ COMMANDS = {
     "endurance": "python -m benchmarks.endurance",
     "state_bytes": "python -m benchmarks.state_bytes",
     "open_loop": "python benchmarks/open_loop.py --rollouts …",
+    "open_loop_shortcut": "sh scripts/train_shortcuts.sh",
 }
 
 
@@ -57,8 +61,7 @@ class Results:
         loop = self["open_loop"]
         if not loop or loop["checkpoint"]["weights_sha256"] != weights:
             return None
-        found = loop["psnr_db"].get(f"model, K={passes}")
-        return Quality(tuple(found["mean"])) if found else None
+        return quality_in(loop, passes)
 
     def speed(self, dtype: str, slots: int, passes: int) -> Result | None:
         """The row of `by_slots`."""
@@ -74,6 +77,12 @@ class Results:
             found = self[name].get("over_time", {})
             for row in found.get("ages", ()):
                 yield name, found, row
+
+
+def quality_in(loop: Result, passes: int) -> Quality | None:
+    """Quality at K in the result of `benchmarks/open_loop.py`."""
+    found = loop["psnr_db"].get(f"model, K={passes}")
+    return Quality(tuple(found["mean"])) if found else None
 
 
 def _read(path: Path) -> Result:

@@ -90,8 +90,7 @@ class TrainConfig:
     """Torch threads; 0 leaves torch's default."""
     device: str = "auto"
     compile: bool = False
-    """Compile the dynamics' layers: a minute or more at the start, then faster. On the CPU only
-    with `threads=1`: torch 2.13 compiled for two threads corrupted memory and crashed."""
+    """Compile the dynamics' layers: minutes at the start, then about half as fast again."""
     checkpoint_activations: bool = False
     """Keep no activations inside layers but compute them again for the gradient: long windows in
     a fraction of the memory, for about a third more time."""

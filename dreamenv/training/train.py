@@ -61,8 +61,6 @@ def train(config: TrainConfig) -> Path:
     device = pick_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
-    if config.compile and device.type == "cpu" and config.threads != 1:
-        raise ConfigError("compile crashes on the CPU with several threads; add --threads 1")
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
     _require_usable(config, store, held_out)
     architecture = model_config(config, store)

@@ -141,9 +141,7 @@ class FrameAttention(nn.Module):
         span = size + before
         query, keys, values = (_pad_frames(x, missing) for x in (query, keys, values))
         chunked_query = query.unflatten(1, (-1, size))
-        chunked_keys, chunked_values = (
-            x.unfold(1, span, size).movedim(-1, 2) for x in (keys, values)
-        )
+        chunked_keys, chunked_values = (_spans(x, size, before) for x in (keys, values))
         chunks = chunked_query.shape[1]
         i = torch.arange(size, device=query.device)[:, None]
         j = torch.arange(span, device=query.device)[None, :]
@@ -209,6 +207,19 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     return (scores + bias).softmax(-1).to(v.dtype) @ v
+
+
+def _spans(x: Tensor, size: int, before: int) -> Tensor:
+    """What each chunk of `size` frames sees, (b, chunks, size + before, …), of (b, before + t, …).
+
+    `Tensor.unfold` says the same; its gradient takes longer, and compiled for several CPU threads
+    in bfloat16 it wrote beyond its memory (torch 2.13).
+    """
+    if x.shape[1] == size + before:
+        return x.unsqueeze(1)
+    assert before == size, "a cache holds as many frames as a window"
+    pieces = x.unflatten(1, (-1, size))
+    return torch.cat([pieces[:, :-1], pieces[:, 1:]], 2)
 
 
 def _pad_frames(x: Tensor, missing: int) -> Tensor:

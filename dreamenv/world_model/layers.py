@@ -127,18 +127,25 @@ class BlockScan(nn.Module):
 
     def _convolve(self, padded: Tensor) -> Tensor:
         """Causal depthwise convolution; the first kernel − 1 inputs only serve as history."""
-        weight = self.conv_weight.to(padded.dtype)
-        length = padded.shape[1] - len(weight) + 1
-        taps = [padded[:, i : i + length] * weight[i] for i in range(len(weight))]
-        return F.silu(sum(taps, self.conv_bias.to(padded.dtype)))
+        length = padded.shape[1] - len(self.conv_weight) + 1
+        return self._weigh([padded[:, i : i + length] for i in range(len(self.conv_weight))])
 
     def _convolve_frames(self, mixed: Tensor, history: Tensor, size: int) -> Tensor:
         """Convolve every frame of a reading stream after the writing stream's earlier frames."""
+        length, tail = mixed.shape[1], len(self.conv_weight) - 1
         frames = mixed.unflatten(1, (-1, size))
-        count, tail = frames.shape[1], len(self.conv_weight) - 1
-        tails = history.unfold(1, tail, size)[:, :count].transpose(2, 3)
-        joined = torch.cat([tails, frames], 2).flatten(0, 1)
-        return self._convolve(joined).unflatten(0, (-1, count)).flatten(1, 2)
+        seen = []
+        for tap in range(tail + 1):
+            before = history[:, tap : tap + length].unflatten(1, (-1, size))
+            missing = min(tail - tap, size)  # so many of a frame's tokens see what came before it
+            seen.append(torch.cat([before[:, :, :missing], frames[:, :, : size - missing]], 2))
+        return self._weigh(seen).flatten(1, 2)
+
+    def _weigh(self, seen: list[Tensor]) -> Tensor:
+        """What every tap of the convolution sees, (…, channels) each, to its output."""
+        weight = self.conv_weight.to(seen[0].dtype)
+        taps = [x * w for x, w in zip(seen, weight, strict=True)]
+        return F.silu(sum(taps, self.conv_bias.to(weight.dtype)))
 
     def _scan_inputs(self, mixed: Tensor, dt: Tensor, level: Tensor | None) -> ScanInputs:
         x, b, c = mixed.split([self.inner, self.key_dim, self.key_dim], -1)

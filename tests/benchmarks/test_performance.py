@@ -77,6 +77,16 @@ def test_speed_stands_beside_the_quality_of_the_same_weights(results: Path) -> N
     assert len(rows) == 2 * 2 * 2, "precisions, slots, passes"
 
 
+def test_shortcuts_stand_beside_the_checkpoint_that_they_were_added_to(results: Path) -> None:
+    assert "Not measured yet" in all_tables(Results(results))["shortcuts"]
+    loop = json.loads((results / "open_loop.json").read_text())
+    quality = {"model, K=1": {"mean": [28.0, 26.0]}, "model, K=8": {"mean": [27.0, 23.0]}}
+    write(results, "open_loop_shortcut", loop | {"psnr_db": quality})
+    eight, one = cells(all_tables(Results(results))["shortcuts"])[1:]
+    assert eight == ["8", *[UNKNOWN] * 3, "27.00", "25.00", "23.00"]
+    assert one == ["1", "30.00", "24.00", "20.00", "28.00", "27.00", "26.00"]
+
+
 def test_quality_of_other_weights_is_not_claimed(results: Path) -> None:
     loop = json.loads((results / "open_loop.json").read_text())
     loop["checkpoint"]["weights_sha256"] = "others"
@@ -128,6 +138,7 @@ def test_other_results_are_told_as_they_are_stored(
     write(results, "dream_speed", dream_speed | {"against_real": beside})
     write(results, "adapter_speed", adapter_speed)
     write(results, "endurance", endurance)
+    write(results, "open_loop_shortcut", json.loads((results / "open_loop.json").read_text()))
     tables = all_tables(Results(results))
     assert "Not measured yet" not in "".join(tables.values())
     assert cells(tables["real"])[1:] == [
@@ -164,9 +175,9 @@ def test_the_page_is_filled_in_with_tables_and_plots(results: Path, tmp_path: Pa
     text = page.read_text()
     plots = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     assert len(plots) == 5 and all((page.parent / plot).stat().st_size > 5000 for plot in plots)
-    for name in ("adapter_speed", "endurance"):
+    for name in ("adapter_speed", "endurance", "open_loop_shortcut"):
         assert f"Not measured yet: `{COMMANDS[name]}`" in text
-    assert len(re.findall("Not measured yet", text)) == 3, "and the real environment"
+    assert len(re.findall("Not measured yet", text)) == 4, "and the real environment"
     render(results, page)
     assert page.read_text() == text
 

@@ -316,9 +316,3 @@ def test_a_box_of_several_dimensions_is_flattened(tmp_path: Path) -> None:
     )
     clips = held_out_clips(store, preset("debug"), TrainConfig("", "", ""))
     assert clips["actions"].shape == (16, 48, 4)
-
-
-def test_compiling_for_several_cpu_threads_is_refused(make_run: MakeRun) -> None:
-    for threads in (0, 2):
-        with pytest.raises(ConfigError, match="add --threads 1"):
-            train(make_run(compile=True, threads=threads, device="cpu"))
