@@ -33,14 +33,15 @@ def main() -> int:
     parser.add_argument("--out", default="runs/demo")
     args = parser.parse_args()
     out = Path(args.out)
+    # Paid what the model expects: it seldom thinks a reward likelier than none.
+    paid = {"reward": "expected"}
     shutil.rmtree(out / "agent", ignore_errors=True)  # the demo always trains afresh
     try:
         print(f"1/2 train PPO for {args.steps:,} steps inside {DREAM}")
         agent = train(
             AgentConfig(
                 env=DREAM,
-                # Paid what the model expects: it seldom thinks a reward likelier than none.
-                env_kwargs={"observation": "memory", "reward": "expected"},
+                env_kwargs={"observation": "memory", **paid},
                 only_memory=True,
                 hyperparameters=RECIPE,
                 num_envs=32,
@@ -54,6 +55,7 @@ def main() -> int:
             agents=(str(agent), "random"),
             real_id=REAL,
             dream_id=DREAM,
+            dream_kwargs=paid,
             spawns=args.spawns,
             horizon=args.horizon,
             clip_horizon=min(GapConfig.clip_horizon, args.horizon),
