@@ -15,11 +15,13 @@ from torch import Tensor
 
 from dreamenv.world_model.config import (
     ActionConfig,
+    RewardConfig,
     SamplerConfig,
     TokenizerConfig,
     WorldModelConfig,
 )
 from dreamenv.world_model.frame_kernels import SWITCH, load_kernels
+from dreamenv.world_model.heads import OutcomeHead
 from dreamenv.world_model.kernel_stepping import KernelStepper
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
@@ -232,3 +234,19 @@ def test_a_library_is_compiled_once(own_cache: Path, monkeypatch: pytest.MonkeyP
     load_kernels(**SIZES | {"WINDOW": 3})
     assert len(list(own_cache.iterdir())) == len(made) + 1
     assert os.stat(own_cache).st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_outcomes_are_those_of_the_head_as_it_is_now(exact: bool) -> None:
+    torch.manual_seed(0)
+    model = with_kernels(CONFIGS["every block size"])
+    width = model.config.dynamics.width
+    head = OutcomeHead(width, RewardConfig((-1.0, 0.0, 2.5), exact))
+    features = 20 * torch.randn(7, 2 * width)[:, width:]  # rows apart, and sharp probabilities
+    for _ in range(2):
+        found = model.stepper().outcome(head, features)
+        expected = head(features)
+        for name in ("reward", "reward_probabilities", "continuation"):
+            torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+        with torch.no_grad():
+            head.reward.weight += 0.1 * torch.randn_like(head.reward.weight)
