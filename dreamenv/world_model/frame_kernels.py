@@ -29,6 +29,7 @@ BASE_FLAGS = (
     # linked so, a library flushes denormal numbers to zero wherever it is loaded.
     "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math",
     "-freciprocal-math",
+    "-ffp-contract=fast",  # one instruction for a · b + c, which standard C would forbid
 )  # fmt: skip
 EXTRA_FLAGS = (
     # The last two are GCC's: loops of a few rounds stay loops, or small models take a minute.
