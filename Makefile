@@ -37,5 +37,5 @@ bench: setup
 	$(PYTHON_IN_VENV) -m benchmarks.state_bytes
 	$(PYTHON_IN_VENV) -m benchmarks.dream_speed
 	$(PYTHON_IN_VENV) -m benchmarks.training_speed
-	$(PYTHON_IN_VENV) -m benchmarks.adapter_speed --rounds 5
+	$(PYTHON_IN_VENV) -m benchmarks.adapter_speed --rounds 15
 	$(PYTHON_IN_VENV) -m benchmarks.performance
