@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,7 +153,13 @@ def test_fused_attention_equals_the_written_out_one() -> None:
     torch.testing.assert_close(softmax_attention(q, k, v, mask), fused, **TOLERANCE)
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles with a C++ compiler")
+HEADER = Path(sysconfig.get_paths()["include"]) / "Python.h"
+
+
+@pytest.mark.skipif(
+    shutil.which("c++") is None or not HEADER.exists(),
+    reason="torch compiles with a C++ compiler and Python's headers",
+)
 def test_it_can_be_compiled_for_several_cpu_threads() -> None:
     torch.manual_seed(0)
     module = FrameAttention(64, 32, 4, (4, 4))
