@@ -2,8 +2,8 @@
 # make test:  lint, types, tests
 # make demo:  train an agent in a dream of Memory Maze, score it in the dream and the real maze
 # make bench: speed of dreams, training and adapter, about ten minutes on two cores; fills in
-#             docs/performance.md. Close other programs first. Not included, because it takes an
-#             hour or more: python -m benchmarks.endurance
+#             docs/performance.md. Close other programs first. Not included, because it takes
+#             twenty minutes more: python -m benchmarks.endurance
 
 PYTHON_IN_VENV := .venv/bin/python
 SET_UP := .venv/.set-up

@@ -2,8 +2,8 @@
 
     python -m benchmarks.endurance
 
-An hour or more on two cores. Killed, the same command goes on from its last checkpoint; with more
-`--frames` a finished run goes on as well.
+Twenty minutes on two quiet cores. Killed, the same command goes on from its last checkpoint; with
+more `--frames` a finished run goes on as well.
 
 Two environments are stepped alternately with sticky random actions, half of the slots in each: one
 in episodes of `--horizon` steps, one in a single episode that lasts until the end, 100,000 steps

@@ -212,8 +212,8 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 def _spans(x: Tensor, size: int, before: int) -> Tensor:
     """What each chunk of `size` frames sees, (b, chunks, size + before, …), of (b, before + t, …).
 
-    `Tensor.unfold` says the same; its gradient takes longer, and compiled for several CPU threads
-    in bfloat16 it wrote beyond its memory (torch 2.13).
+    `Tensor.unfold` says the same, but its gradient, compiled for several CPU threads in bfloat16,
+    wrote beyond its memory (torch 2.13).
     """
     if x.shape[1] == size + before:
         return x.unsqueeze(1)
