@@ -10,11 +10,13 @@ import sys
 
 import agents
 from agents.config import add_arguments, config_from_arguments
+from dreamenv.console import print_anywhere
 from dreamenv.errors import DreamEnvError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train; a user's mistake prints one clear line and returns 2."""
+    print_anywhere()
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

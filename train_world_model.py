@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from dreamenv.command_line import parse_config
+from dreamenv.console import print_anywhere
 from dreamenv.dream.spawns import save_spawns
 from dreamenv.errors import DreamEnvError
 from dreamenv.training.config import TrainConfig
@@ -19,6 +20,7 @@ from dreamenv.training.train import train
 
 def main() -> int:
     """Parse, train, and store the starting points of episodes beside the weights."""
+    print_anywhere()
     try:
         config = parse_config(TrainConfig, __doc__ or "")
         folder = train(config)

@@ -67,7 +67,7 @@ class RunFolder:
 
     def _check_same_run(self, config: AgentConfig) -> None:
         try:
-            stored = json.loads(self.config.read_text())["config"]
+            stored = json.loads(self.config.read_text("utf-8"))["config"]
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
                 f"{self.path} holds no agent run that could be continued ({self.config.name} is "
@@ -89,7 +89,7 @@ class RunFolder:
         """The lines of `eval.jsonl`, oldest first."""
         if not self.evaluations.exists():
             return []
-        return [json.loads(line) for line in self.evaluations.read_text().splitlines()]
+        return [json.loads(line) for line in self.evaluations.read_text("utf-8").splitlines()]
 
     def last_evaluated_step(self) -> int:
         """Step count of the latest evaluation; 0 if there is none."""

@@ -51,7 +51,7 @@ FIXED = ("checkpoint", "slots", "horizon")
 
 def resident_bytes() -> int:
     """Memory of this process that is in use now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
     return pages * resource.getpagesize()
 
 
@@ -184,7 +184,7 @@ class Endurance:
 
     def _resume(self) -> None:
         try:
-            saved = json.loads(self._progress.read_text())
+            saved = json.loads(self._progress.read_text("utf-8"))
             settings = saved["settings"]
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{self._progress} is damaged ({error!r}); delete it") from error

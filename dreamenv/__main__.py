@@ -6,6 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 
+from dreamenv.console import print_anywhere
 from dreamenv.errors import DreamEnvError
 
 COMMANDS = {
@@ -19,6 +20,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake prints one clear line and returns 2."""
+    print_anywhere()
     arguments = sys.argv[1:] if arguments is None else arguments
     for words, (module_name, summary) in COMMANDS.items():
         if tuple(arguments[: len(words)]) == words:

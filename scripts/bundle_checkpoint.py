@@ -42,8 +42,8 @@ def card(
     near_rewards: float,
 ) -> Iterator[str]:
     """The lines of `card.md`."""
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     yield f"# World model of {provenance['env_id']}\n"
     yield (
         f"{parameters / 1e6:.1f} million parameters, trained by `train_world_model.py` on "
@@ -92,7 +92,7 @@ def card(
         yield "Nothing yet.\n"
         return
     yield f"From `{results}`; `benchmarks/open_loop.py` makes it again.\n"
-    yield from measured(json.loads(results.read_text()))
+    yield from measured(json.loads(results.read_text("utf-8")))
 
 
 def measured(result: dict[str, Any]) -> Iterator[str]:
@@ -117,7 +117,7 @@ def measured(result: dict[str, Any]) -> Iterator[str]:
 
 def training_summary(run: Path) -> dict[str, Any]:
     """Speed, time spent waiting for data, and held-out quality over the run, per stage."""
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     summary: dict[str, Any] = {"command": "python " + " ".join(sys.argv)}
     for stage in ("tokenizer", "dynamics"):
         own = [m for m in metrics if m["stage"] == stage]

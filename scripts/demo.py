@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `agents`, which is not installed
 
 from agents import AgentConfig, train
+from dreamenv.console import print_anywhere
 from dreamenv.errors import DreamEnvError
 from dreamenv.evaluation.gap import measure_gap
 from dreamenv.evaluation.gap_config import GapConfig
@@ -26,6 +27,7 @@ RECIPE = {"n_steps": 64, "batch_size": 512, "learning_rate": 3e-4, "gamma": 0.97
 
 def main() -> int:
     """Train, score, report."""
+    print_anywhere()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=40_960, help="training steps in the dream")
     parser.add_argument("--spawns", type=int, default=32, help="episodes on each side")

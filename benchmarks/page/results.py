@@ -87,6 +87,6 @@ def quality_in(loop: Result, passes: int) -> Quality | None:
 
 def _read(path: Path) -> Result:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}

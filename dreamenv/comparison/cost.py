@@ -188,7 +188,7 @@ def _begin(
     if not path.exists():
         return begun
     try:
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text("utf-8"))
         same = {name: before[name] == begun[name] for name in ("settings", "machine")}
         found = {name: before[name] for name in begun}
     except (ValueError, KeyError, TypeError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -37,9 +36,11 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
     It is forked by a server that has only imported this module. A process started from this one
     instead would count this one's largest size as its own.
     """
-    context = multiprocessing.get_context("forkserver")
-    # torch's first optimiser imports torch._dynamo, for seconds.
-    context.set_forkserver_preload([__name__, "torch._dynamo"])
+    servers = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
+    context = multiprocessing.get_context("forkserver" if servers else "spawn")
+    if servers:
+        # torch's first optimiser imports torch._dynamo, for seconds.
+        context.set_forkserver_preload([__name__, "torch._dynamo"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -89,8 +90,13 @@ def train_reading(
 
     Returns:
         `seconds` of each iteration and `peak_bytes`, or `left_out` where memory did not suffice.
+
+    Raises:
+        ConfigError: the device is a CPU under Windows, which does not tell what was used.
     """
     model, device = _model(config, conditions)
+    if device.type == "cpu" and sys.platform == "win32":
+        raise ConfigError("the memory of training on a CPU cannot be measured on Windows")
     if device.type == "cpu":
         keep_freed_memory(huge_pages=False)  # as training does, under a limit
     optimizer = Optimizer([model.dynamics, model.head], model.dynamics.layers, 0.01)
@@ -209,6 +215,8 @@ def _now(device: torch.device) -> float:
 
 def _limit_memory(most_bytes: int) -> None:
     """Let this process fail to allocate, rather than the system end some process or other."""
+    import resource  # not on Windows
+
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes or physical * 3 // 4, hard))
@@ -217,5 +225,7 @@ def _limit_memory(most_bytes: int) -> None:
 def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

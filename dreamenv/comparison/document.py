@@ -22,7 +22,7 @@ def fill_tables(path: Path, tables: dict[str, str]) -> None:
     Raises:
         ConfigError: the page asks for a table that there is not, or does not say where one ends.
     """
-    page = path.read_text()
+    page = path.read_text("utf-8")
     filled = fill(page, tables, str(path))
     if filled != page:
         atomic_write_text(path, filled)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from dreamenv.errors import CheckpointError
 from dreamenv.files import atomic_write_json
+from dreamenv.locking import locked
 
 RUN, SCORES, ERROR, SETTINGS = "run", "scores.json", "error.json", "job.json"
 LOCK, STALE = "lock", "stale"
@@ -134,24 +134,6 @@ class Job:
             (self.folder / name).rename(place / name)
 
 
-@contextlib.contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold an exclusive lock on a file while inside; yields whether it was to be had.
-
-    Args:
-        path: made if absent; never deleted.
-        wait: block until it is free.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        mine = True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            mine = False
-        yield mine  # closing the file releases the lock
-
-
 def _plain(settings: Any) -> Any:
     """As JSON gives it back: tuples are lists."""
     return json.loads(json.dumps(settings))
@@ -160,7 +142,7 @@ def _plain(settings: Any) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is no file."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:

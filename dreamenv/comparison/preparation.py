@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 
 from dreamenv.comparison.grid import Grid
-from dreamenv.comparison.job import fingerprint, locked
+from dreamenv.comparison.job import fingerprint
 from dreamenv.comparison.queue import Say
 from dreamenv.comparison.suite import Rollouts
 from dreamenv.comparison.tasks import draw
 from dreamenv.errors import DreamEnvError, RolloutError
 from dreamenv.files import atomic_write_json
+from dreamenv.locking import locked
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.worker import CollectSettings
@@ -91,7 +92,7 @@ def _draw_tasks(grid: Grid) -> None:
         RolloutError: names the task.
     """
     path = grid.out / "tasks_drawn.json"
-    drawn: list[str] = json.loads(path.read_text()) if path.exists() else []
+    drawn: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
     suite = grid.suite
     for cell in suite.cells:
         size, stride = grid.architecture(cell).frame_size, grid.train_config(cell, 0).stride
@@ -115,7 +116,7 @@ def _train_tokenizer(grid: Grid, say: Say) -> None:
     say("training the tokenizer that all cells share")
     job.enter()
     run = train(grid.tokenizer_config())
-    lines = (run / "metrics.jsonl").read_text().splitlines()
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
     records = [r for r in map(json.loads, lines) if r["stage"] == "tokenizer"]
     held_out = [r for r in records if r["kind"] == "held_out"]
     if not held_out:

@@ -79,7 +79,7 @@ def read_results(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"there are no results at {path}; run compare first") from None
     except ValueError as error:

@@ -59,7 +59,7 @@ def _measured(grid: Grid, job: Job, name: str, model: WorldModel, stride: int) -
     path, task = job.folder / "tasks" / f"{name}.json", job.tasks["tasks"][name]
     tag = fingerprint([job.training, task, job.tasks["dtype"]])
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text("utf-8"))
         if stored["fingerprint"] == tag:
             return stored["scores"]
     store = RolloutStore(grid.store(grid.suite.rollouts_of(name)))
@@ -75,10 +75,10 @@ def training_cost(model: WorldModel, config: TrainConfig, run: Path) -> dict[str
     `frames_per_second` is the median rate between log lines; `matmul_flops` count the matrix
     products and convolutions of all updates.
     """
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     records = [record for record in records if record["stage"] == "dynamics"]
     rates = [r["frames_per_second"] for r in records if r["kind"] == "train"]
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
     return {
         "updates": config.dynamics.steps,
         "frames": config.dynamics.steps * config.dynamics.batch * config.window,

@@ -158,7 +158,7 @@ class Trust:
         if not path.is_file():
             return cls(missing=f"{folder} has no {TRUST}, so nothing tells what to trust{how}")
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text("utf-8"))
             if data["version"] != VERSION:
                 raise ValueError(f"its version is {data['version']}, not {VERSION}")
             curve = tuple(data["uncertainty"]), tuple(data["explained"])

@@ -75,7 +75,7 @@ class PlayCache:
     def load_number(self, key: dict[str, Any]) -> float | None:
         """What `save_number` saved; None as for `load`."""
         try:
-            return float(self._path(key, "txt").read_text())
+            return float(self._path(key, "txt").read_text("utf-8"))
         except (OSError, ValueError):
             return None
 

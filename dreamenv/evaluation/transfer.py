@@ -57,7 +57,7 @@ class Contender:
         # Copies kept along training lie one folder below that of the run.
         configs = [folder / "config.json" for folder in (path.parent, path.parent.parent)]
         for config in filter(Path.is_file, configs):
-            run = json.loads(config.read_text()).get("config", {})
+            run = json.loads(config.read_text("utf-8")).get("config", {})
             return {name: run.get(name) for name in ("env", "algo", "num_envs", "seed")} | told
         return told
 

@@ -123,7 +123,7 @@ class Crew:
 
 
 def _cause(exit_code: int | None) -> str:
-    if exit_code == -signal.SIGKILL:
+    if exit_code == -9:  # Windows has no signal.SIGKILL
         return "SIGKILL; most often the memory was full: try fewer workers"
     if exit_code is not None and exit_code < 0:
         return signal.Signals(-exit_code).name
@@ -148,6 +148,9 @@ def _one_thread_each() -> Iterator[None]:
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
     # Children inherit the mask and lift it when they are ready for signals; see `run_worker`.
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield

@@ -138,7 +138,8 @@ def run_worker(connection: Connection, settings: CollectSettings) -> None:
     # the processes that an environment may start.
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     try:
         _serve(connection, settings)
     except (EOFError, BrokenPipeError, ConnectionResetError):

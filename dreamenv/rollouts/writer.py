@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -12,6 +11,7 @@ import numpy as np
 import zarr
 
 from dreamenv.errors import RolloutError
+from dreamenv.locking import take_lock
 from dreamenv.rollouts.arrays import (
     create_array,
     discard_uncommitted,
@@ -193,14 +193,11 @@ class RolloutWriter:
 
     def _take_lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.path / LOCK, "wb")
-        try:
-            # The kernel drops the lock when its holder dies, however it dies.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        self._lock = open(self.path / LOCK, "ab")
+        if not take_lock(self._lock):
             raise RolloutError(
                 f"another process is writing to {self.path}; wait for it or choose another folder"
-            ) from None
+            )
 
     def _create(self, metadata: dict[str, Any]) -> None:
         for name, (row_shape, dtype) in self._types.items():

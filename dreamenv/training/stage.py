@@ -152,7 +152,7 @@ class Stage(Generic[B]):
             writer.add_scalar(f"{self.name}/{kind}/{key}", value, self.step)
         record = {"stage": self.name, "kind": kind, "step": self.step, "seconds": self.seconds}
         rounded = {key: float(f"{value:.5g}") for key, value in values.items()}
-        with (Path(self.run_config.out) / "metrics.jsonl").open("a") as file:
+        with (Path(self.run_config.out) / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({**record, **rounded}) + "\n")
 
     def _note_history(self) -> None:
@@ -164,7 +164,7 @@ class Stage(Generic[B]):
             "commit": _commit(),
             "config": dataclasses.asdict(self.run_config),
         }
-        with (Path(self.run_config.out) / "history.jsonl").open("a") as file:
+        with (Path(self.run_config.out) / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def _save(self) -> None:
@@ -206,6 +206,7 @@ def _commit() -> str:
     """The commit of the code that runs, or "unknown" outside a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

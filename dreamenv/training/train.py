@@ -121,7 +121,7 @@ def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> No
     path = out / "train_config.json"
     now = {"env_id": store.env_id, **dataclasses.asdict(config)}
     try:
-        before = json.loads(path.read_text()) if path.exists() else {}
+        before = json.loads(path.read_text("utf-8")) if path.exists() else {}
     except ValueError as error:
         raise CheckpointError(
             f"{path} is damaged ({error}); delete it if the rest of {out} is yours"

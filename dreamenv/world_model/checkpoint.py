@@ -76,7 +76,7 @@ def read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any]]:
             "train one with train_world_model.py, or check the path"
         )
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text("utf-8"))
         return WorldModelConfig.from_dict(data["model"]), data["provenance"]
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} was not written by this dreamenv: {error}") from error

@@ -73,7 +73,7 @@ def batch(slots: int) -> tuple[ctypes.c_long, ctypes.c_int]:
 def _compiled(compiler: str, defines: list[str]) -> Path:
     """The shared library, from the user's cache if it is there."""
     sources = sorted(FOLDER.glob("*.c"))
-    texts = [path.read_text() for path in (*sources, *sorted(FOLDER.glob("*.h")))]
+    texts = [path.read_text("utf-8") for path in (*sources, *sorted(FOLDER.glob("*.h")))]
     what = [*texts, compiler, *defines, *BASE_FLAGS, str(EXTRA_FLAGS), _processor()]
     name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:32]
     folder = _cache_folder()
@@ -93,7 +93,7 @@ def _compiled(compiler: str, defines: list[str]) -> Path:
                 "-lm",
             ]
             done = subprocess.run(
-                [*command, "-o", unfinished], capture_output=True, text=True, timeout=900
+                [*command, "-o", unfinished], capture_output=True, encoding="utf-8", timeout=900
             )
             if done.returncode == 0:
                 os.replace(unfinished, library)
@@ -114,7 +114,7 @@ def _cache_folder() -> Path:
 def _processor() -> str:
     """What `-march=native` depends on."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.platform() + platform.processor()
     return "".join(dict.fromkeys(x for x in lines if x.startswith(("flags", "model", "Features"))))

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from dreamenv.comparison.job import Job, locked
+from dreamenv.comparison.job import Job
 from dreamenv.comparison.queue import run_queue
 from dreamenv.errors import CheckpointError
+from dreamenv.locking import locked
 
 
 def make_jobs(out: Path, cells: str = "abc", **changes: Any) -> list[Job]:
