@@ -25,3 +25,7 @@ class CheckpointError(DreamEnvError, ValueError):
 
 class EnvironmentUsageError(DreamEnvError, RuntimeError):
     """An environment was called out of order or with an impossible argument."""
+
+
+class FolderInUseError(DreamEnvError, RuntimeError):
+    """Another process is writing to the folder; the message names it."""

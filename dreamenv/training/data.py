@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from dreamenv.errors import RolloutError
+from dreamenv.files import replacing
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import model_time
@@ -190,13 +191,8 @@ def _read_cache(cache: Path, tag: str) -> dict[str, np.ndarray] | None:
 
 
 def _write_cache(cache: Path, tag: str, arrays: dict[str, np.ndarray]) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_suffix(".tmp.npz")
-    try:
-        np.savez(temporary, tag=np.array(tag), **arrays)  # type: ignore[arg-type]
-        temporary.replace(cache)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(cache) as file:  # under a name of its own: other runs may write it just now
+        np.savez(file, tag=np.array(tag), **arrays)  # type: ignore[arg-type]
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, ahead: int = 4) -> Iterator[T]:

@@ -15,7 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dreamenv.allocator import keep_freed_memory
 from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
-from dreamenv.files import atomic_write_json
+from dreamenv.files import atomic_write_json, remove_unfinished
+from dreamenv.locks import hold_folder
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
@@ -54,8 +55,15 @@ def train(config: TrainConfig) -> Path:
         RolloutError: the stores are absent, of different environments, or too short.
         ConfigError: the run folder was begun with another environment, preset or seed.
         CheckpointError: what stands in the run folder is damaged.
+        FolderInUseError: another run is at work in the run folder.
         DreamEnvError: the disk is full or cannot be written.
     """
+    with hold_folder(config.out):
+        remove_unfinished(config.out)
+        return _train(config)
+
+
+def _train(config: TrainConfig) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)

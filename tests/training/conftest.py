@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, counting_store: Path)
         leave_out_open_loop(monkeypatch)
         train(run)
     return run
+
+
+@pytest.fixture
+def copied_run(make_run: MakeRun, finished_run: TrainConfig) -> TrainConfig:
+    """`make_run()` that was trained to its end already, to be harmed or gone on with."""
+    shutil.copytree(finished_run.out, make_run().out)
+    return make_run()

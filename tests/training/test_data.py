@@ -137,8 +137,8 @@ def test_the_cache_is_used_and_remade_when_it_must_be(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_no_half_cache(
     tmp_path: Path, counting_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, **_: Any) -> None:
-        path.write_bytes(b"half")
+    def full(file: Any, **_: Any) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -191,13 +190,6 @@ def test_batches_of_both_stages_depend_on_the_seed(
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-@pytest.fixture
-def copied_run(make_run: MakeRun, finished_run: TrainConfig) -> TrainConfig:
-    """`make_run()` that was trained to its end already, to be harmed or gone on with."""
-    shutil.copytree(finished_run.out, make_run().out)
-    return make_run()
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "dynamics"])
