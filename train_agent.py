@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-import agents
-from agents.config import add_arguments, config_from_arguments
-from dreamenv.console import print_anywhere
-from dreamenv.errors import DreamEnvError
+from dreamenv import agents
+from dreamenv.agents.config import add_arguments, config_from_arguments
+from dreamenv.core.console import print_anywhere
+from dreamenv.core.errors import DreamEnvError
 
 
 def main(arguments: list[str] | None = None) -> int:

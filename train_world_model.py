@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from dreamenv.command_line import parse_config
-from dreamenv.console import print_anywhere
+from dreamenv.cli.config_options import parse_config
+from dreamenv.core.console import print_anywhere
+from dreamenv.core.errors import DreamEnvError
 from dreamenv.dream.spawns import save_spawns
-from dreamenv.errors import DreamEnvError
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.train import train
 

@@ -30,11 +30,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecMonitor, VecTransposeImage
 
-from agents.recipes import build_model, make_recipe
 from benchmarks.yardsticks import Yardsticks, conditions
+from dreamenv.agents.recipes import build_model, make_recipe
+from dreamenv.core.files import atomic_write_json
 from dreamenv.dream.sb3 import DreamVecEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.files import atomic_write_json
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "adapter_speed.json"
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamenv.core.statistics import statistic_interval
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.evaluation.bootstrap import statistic_interval
 
 BLOCK = 10
 """Neighbouring pairs whose medians make one ratio: a single step is easily disturbed."""

@@ -40,18 +40,19 @@ import torch
 
 from benchmarks import cuda_checks
 from benchmarks.yardsticks import Yardsticks, conditions
-from dreamenv.evaluation.machine import synchronize
-from dreamenv.files import atomic_write_json
-from dreamenv.world_model import ssd, triton_stepping
+from dreamenv.core.device import pick_device
+from dreamenv.core.files import atomic_write_json
+from dreamenv.core.machine import synchronize
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model
 from dreamenv.world_model.config import PRESETS, preset
-from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network import ssd
+from dreamenv.world_model.network.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.objective import ObjectiveConfig
-from dreamenv.world_model.ssd import ScanInputs, ssd_scan
-from dreamenv.world_model.step_graph import StepGraphs, cuda_capture
-from dreamenv.world_model.stepping import FrameStepper
-from dreamenv.world_model.triton_stepping import make_cuda_stepper
+from dreamenv.world_model.runtime.cuda import stepper as triton_stepping
+from dreamenv.world_model.runtime.cuda.graphs import StepGraphs, cuda_capture
+from dreamenv.world_model.runtime.cuda.stepper import make_cuda_stepper
+from dreamenv.world_model.runtime.reference import FrameStepper
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "cuda.json"
 PACKAGES = ("torch", "triton", "mamba-ssm", "einops", "numpy", "gymnasium")

@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamenv.world_model.frame_kernels import SWITCH
-from dreamenv.world_model.mamba_kernels import load_kernel
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.mamba_kernels import load_kernel
+from dreamenv.world_model.network.ssd import ScanInputs, scan_by_kernel, ssd_scan
 from dreamenv.world_model.objective import Batch, ObjectiveConfig
-from dreamenv.world_model.ssd import ScanInputs, scan_by_kernel, ssd_scan
+from dreamenv.world_model.runtime.cpu.build import SWITCH
+from dreamenv.world_model.runtime.cuda.graphs import StepGraphs, cuda_capture
+from dreamenv.world_model.runtime.cuda.stepper import TritonStepper, load_triton
+from dreamenv.world_model.runtime.reference import FrameStepper
 from dreamenv.world_model.state import State
-from dreamenv.world_model.step_graph import StepGraphs, cuda_capture
-from dreamenv.world_model.stepping import FrameStepper
-from dreamenv.world_model.triton_stepping import TritonStepper, load_triton
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-2}
 """Of the largest value."""

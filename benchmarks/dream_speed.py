@@ -37,8 +37,8 @@ from benchmarks.ageing import over_time, step_times
 from benchmarks.frame_work import frame_work
 from benchmarks.step_profile import parts
 from benchmarks.yardsticks import DTYPES, Yardsticks, conditions
+from dreamenv.core.files import atomic_write_json
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.files import atomic_write_json
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "dream_speed.json"
 

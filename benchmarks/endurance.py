@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 
 from benchmarks.ageing import age, compare
 from benchmarks.yardsticks import conditions
+from dreamenv.core.errors import CheckpointError, ConfigError
+from dreamenv.core.files import atomic_write_json
+from dreamenv.core.machine import matmul_rate
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.errors import CheckpointError, ConfigError
-from dreamenv.evaluation.machine import matmul_rate
-from dreamenv.files import atomic_write_json
 
 ROOT = Path(__file__).parents[1]
 STICKINESS = 0.8

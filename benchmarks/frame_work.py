@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dreamenv.world_model.dynamics import Dynamics
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.dynamics import Dynamics
+from dreamenv.world_model.runtime.reference import FrameStepper, can_step
 from dreamenv.world_model.state import GROWING
-from dreamenv.world_model.stepping import FrameStepper, can_step
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/memory_cost.py
 
 Seconds and peak memory of a training iteration against the length of the sequence, and of a
-dreamt step against the number of frames before it; `dreamenv/comparison/cost.py` says exactly of
+dreamt step against the number of frames before it; `experiments/cost.py` says exactly of
 what, and in which form they are stored. Close other programs first. When interrupted, the same
 command goes on. `--quick` only shows that it runs.
 """
@@ -16,10 +16,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from dreamenv.comparison.cost import CostConfig, measure_cost
-from dreamenv.comparison.cost_readings import Conditions
-from dreamenv.errors import DreamEnvError
+from dreamenv.core.errors import DreamEnvError
 from dreamenv.world_model.config import preset
+from experiments.cost import CostConfig, measure_cost
+from experiments.cost_readings import Conditions
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 

@@ -26,11 +26,11 @@ import torch
 from PIL import Image
 
 import dreamenv
-from dreamenv.errors import DreamEnvError
-from dreamenv.evaluation.film_strip import film_strip
-from dreamenv.evaluation.held_out import HeldOut, measure_held_out
-from dreamenv.evaluation.text_table import aligned
-from dreamenv.files import atomic_write_bytes, atomic_write_json
+from dreamenv.core.errors import DreamEnvError
+from dreamenv.core.files import atomic_write_bytes, atomic_write_json
+from dreamenv.core.tables import aligned
+from dreamenv.evaluation.metrics.film_strip import film_strip
+from dreamenv.evaluation.metrics.held_out import HeldOut, measure_held_out
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -17,7 +17,7 @@ from benchmarks.page.markdown import UNKNOWN
 from benchmarks.page.peer_tables import peers
 from benchmarks.page.plots import draw_plots
 from benchmarks.page.results import COMMANDS, Results
-from dreamenv.comparison.document import fill_tables
+from experiments.document import fill_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES = {

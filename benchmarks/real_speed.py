@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamenv.files import atomic_write_json
+from dreamenv.core.files import atomic_write_json
 
 SEED = 7
 EPISODE_STEPS = 1000
@@ -145,7 +145,7 @@ def _package() -> tuple[Callable[[], np.ndarray], Callable[[int], np.ndarray]]:
 
 
 def _dreamenv() -> tuple[Callable[[], np.ndarray], Callable[[int], np.ndarray]]:
-    from dreamenv.real.memory_maze import MemoryMazeEnv
+    from dreamenv.real.memory_maze.env import MemoryMazeEnv
 
     env = MemoryMazeEnv(9)
     seeds = iter(range(SEED, SEED + 10**6))

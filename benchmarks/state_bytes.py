@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.yardsticks import DTYPES, conditions
-from dreamenv.files import atomic_write_json
+from dreamenv.core.files import atomic_write_json
 from dreamenv.world_model.config import PRESETS, WorldModelConfig, preset
 from dreamenv.world_model.model import WorldModel
 

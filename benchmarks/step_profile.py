@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.ageing import step_times
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.model import WorldModel
-from dreamenv.world_model.tile_stepping import PARTS
+from dreamenv.world_model.runtime.cpu.tile_stepper import PARTS
 
 PRODUCTS = (
     "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::baddbmm_",

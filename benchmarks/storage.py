@@ -25,7 +25,7 @@ import numpy as np
 import zarr
 
 import dreamenv  # noqa: F401  registers the ids
-from dreamenv.files import atomic_write_json
+from dreamenv.core.files import atomic_write_json
 from dreamenv.rollouts.arrays import (
     CHUNK_FRAMES,
     ZSTD_LEVEL,

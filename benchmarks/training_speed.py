@@ -28,13 +28,13 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.yardsticks import DTYPES, Yardsticks, conditions
-from dreamenv.allocator import keep_freed_memory
-from dreamenv.evaluation.machine import synchronize
-from dreamenv.files import atomic_write_json
+from dreamenv.core.allocator import keep_freed_memory
+from dreamenv.core.device import pick_device
+from dreamenv.core.files import atomic_write_json
+from dreamenv.core.machine import synchronize
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.optimizer import Average, Optimizer
 from dreamenv.world_model.config import PRESETS, preset
-from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import SCHEMES, Batch, ObjectiveConfig
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dreamenv.evaluation.machine import machine, matmul_rate, synchronize
+from dreamenv.core.machine import machine, matmul_rate, synchronize
 
 DTYPES = ("float32", "bfloat16")
 

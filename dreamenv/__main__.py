@@ -6,15 +6,15 @@ import argparse
 import sys
 from importlib import import_module
 
-from dreamenv.console import print_anywhere
-from dreamenv.errors import DreamEnvError
+from dreamenv.core.console import print_anywhere
+from dreamenv.core.errors import DreamEnvError
 
 COMMANDS = {
-    ("collect",): ("dreamenv.rollouts.collect_command", "record rollouts of an environment"),
-    ("rollouts", "inspect"): ("dreamenv.rollouts.inspect_command", "describe a rollout store"),
-    ("gap",): ("dreamenv.evaluation.gap_command", "measure the sim-to-real gap of an agent"),
-    ("trust",): ("dreamenv.evaluation.trust_command", "calibrate the trust in a model's dreams"),
-    ("compare",): ("dreamenv.comparison.compare_command", "compare world models' memories"),
+    ("collect",): ("dreamenv.cli.collect", "record rollouts of an environment"),
+    ("rollouts", "inspect"): ("dreamenv.cli.inspect", "describe a rollout store"),
+    ("gap",): ("dreamenv.cli.gap", "measure the sim-to-real gap of an agent"),
+    ("trust",): ("dreamenv.cli.trust", "calibrate the trust in a model's dreams"),
+    ("compare",): ("experiments.command", "compare world models' memories"),
 }
 
 

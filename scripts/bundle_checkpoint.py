@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
+from dreamenv.core.files import atomic_write_json
 from dreamenv.dream.spawns import SPAWNS, save_spawns
 from dreamenv.dream.trust import TRUST, Trust
-from dreamenv.evaluation.trust import calibrate_checkpoint
-from dreamenv.files import atomic_write_json
+from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
 from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model
 from dreamenv.world_model.config import SamplerConfig
 

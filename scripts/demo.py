@@ -14,12 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `agents`, which is not installed
 
-from agents import AgentConfig, train
-from dreamenv.console import print_anywhere
-from dreamenv.errors import DreamEnvError
-from dreamenv.evaluation.gap import measure_gap
-from dreamenv.evaluation.gap_config import GapConfig
-from dreamenv.evaluation.report import one_line, write_report
+from dreamenv.agents import AgentConfig, train
+from dreamenv.core.console import print_anywhere
+from dreamenv.core.errors import DreamEnvError
+from dreamenv.evaluation.gap.config import GapConfig
+from dreamenv.evaluation.gap.measure import measure_gap
+from dreamenv.evaluation.gap.report import one_line, write_report
 
 DREAM, REAL = "DreamEnv-MemoryMaze-v0", "MemoryMaze-9x9-v0"
 RECIPE = {"n_steps": 64, "batch_size": 512, "learning_rate": 3e-4, "gamma": 0.97, "net_width": 256}

@@ -11,8 +11,8 @@ from benchmarks.page.dream_tables import TOLERANCE, part_names
 from benchmarks.page.markdown import count_slots
 from benchmarks.page.other_tables import way
 from benchmarks.page.results import Results
-from dreamenv.comparison.plots import COLOURS, MARKERS
-from dreamenv.files import atomic_write_bytes
+from dreamenv.core.files import atomic_write_bytes
+from experiments.plots import COLOURS, MARKERS
 
 STYLES = {"float32": "--", "bfloat16": "-"}
 

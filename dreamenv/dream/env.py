@@ -10,11 +10,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.keys import Keys, keys_to_action
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv, Observation
-from dreamenv.errors import EnvironmentUsageError
 from dreamenv.world_model.checkpoint import checkpoint_folder
 
 

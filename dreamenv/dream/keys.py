@@ -6,7 +6,7 @@ import string
 
 from gymnasium.spaces import Discrete, Space
 
-from dreamenv.errors import EnvironmentUsageError
+from dreamenv.core.errors import EnvironmentUsageError
 
 Keys = dict[tuple[int, ...], int]
 """Key codes pressed together, as pygame and `ord` number them, → action."""

@@ -19,9 +19,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from dreamenv.core.errors import ConfigError
+from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.spaces import action_space, observation_space
-from dreamenv.dream.weights import load_dreamer
-from dreamenv.errors import ConfigError
 from dreamenv.world_model.preprocessing import fit_frames
 from dreamenv.world_model.state import State
 
@@ -142,7 +142,7 @@ class WithMemory(gymnasium.Wrapper):
     """One real environment, observed as a dream with `observation="memory"`.
 
     An episode's memory begins with `info["context"]` where the environment gives one, as
-    `dreamenv.real.spawned.SpawnedEnv` does, else with its first frame.
+    `dreamenv.real.replayed.SpawnedEnv` does, else with its first frame.
 
     Args:
         env: a real environment that shows uint8 frames (height, width, channels).

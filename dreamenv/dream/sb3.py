@@ -10,11 +10,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from dreamenv.core.environment_ids import find_spec, is_dream
+from dreamenv.core.errors import ConfigError, MissingDependencyError
+from dreamenv.core.quiet import silence_gym_notice
 from dreamenv.dream.memory import EpisodeMemory, only
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.environment_ids import find_spec, is_dream
-from dreamenv.errors import ConfigError, MissingDependencyError
-from dreamenv.quiet import silence_gym_notice
 
 silence_gym_notice()
 try:

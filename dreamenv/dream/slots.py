@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamenv.dream.beginnings import Beginning
-from dreamenv.dream.chance import Chance
+from dreamenv.core.errors import EnvironmentUsageError
+from dreamenv.dream.device_transfer import constant, to_device, to_host
+from dreamenv.dream.loading import Dreamer
+from dreamenv.dream.random_streams import Chance
+from dreamenv.dream.reset_options import Beginning
+from dreamenv.dream.start_states import Watched, WatchedSpawns, watch
 from dreamenv.dream.state import DreamState
-from dreamenv.dream.transfer import constant, to_device, to_host
 from dreamenv.dream.trust import Trust
-from dreamenv.dream.watched import Watched, WatchedSpawns, watch
-from dreamenv.dream.weights import Dreamer
-from dreamenv.errors import EnvironmentUsageError
-from dreamenv.world_model.heads import Outcome
+from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.preprocessing import to_uint8
 
 RESET_BATCH = 64

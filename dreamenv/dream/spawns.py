@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dreamenv.errors import CheckpointError, ConfigError, RolloutError
-from dreamenv.files import atomic_write_bytes
+from dreamenv.core.errors import CheckpointError, ConfigError, RolloutError
+from dreamenv.core.files import atomic_write_bytes
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows

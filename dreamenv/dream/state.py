@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dreamenv.errors import CheckpointError, EnvironmentUsageError
-from dreamenv.files import atomic_write_bytes
+from dreamenv.core.errors import CheckpointError, EnvironmentUsageError
+from dreamenv.core.files import atomic_write_bytes
 from dreamenv.world_model.state import State
 
 VERSION = 1

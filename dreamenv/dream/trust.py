@@ -30,9 +30,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamenv.dream.transfer import constant
-from dreamenv.errors import CheckpointError
-from dreamenv.files import atomic_write_json
+from dreamenv.core.errors import CheckpointError
+from dreamenv.core.files import atomic_write_json
+from dreamenv.dream.device_transfer import constant
 from dreamenv.world_model.checkpoint import WEIGHTS, read_config
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State

@@ -12,15 +12,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from dreamenv.dream.beginnings import Beginning, read_options
+from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.reset_options import Beginning, read_options
 from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
+from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.dream.state import DreamState
-from dreamenv.dream.watched import WatchedSpawns
-from dreamenv.dream.weights import load_dreamer
-from dreamenv.dream.window import Window
-from dreamenv.errors import ConfigError, EnvironmentUsageError
+from dreamenv.dream.viewer import Window
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
 
 REWARDS = ("likeliest", "expected", "sampled")

@@ -18,7 +18,7 @@ def register_real_envs() -> None:
                 continue
             gymnasium.register(
                 id=name,
-                entry_point="dreamenv.real.memory_maze:MemoryMazeEnv",
+                entry_point="dreamenv.real.memory_maze.env:MemoryMazeEnv",
                 kwargs={"size": size, "extra_obs": extra_obs},
                 max_episode_steps=steps,
                 # The environment itself refuses a step before reset and says what to do.

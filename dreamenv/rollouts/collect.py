@@ -16,12 +16,12 @@ from typing import Any
 import gymnasium
 from tqdm import tqdm
 
-from dreamenv.errors import RolloutError
-from dreamenv.interruption import stop_requested
-from dreamenv.rollouts.crew import Crew
+from dreamenv.core.errors import RolloutError
+from dreamenv.core.interruption import stop_requested
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.policies import make_policy
 from dreamenv.rollouts.worker import CollectSettings
+from dreamenv.rollouts.worker_pool import Crew
 from dreamenv.rollouts.writer import RolloutWriter
 
 # Finished episodes may have to wait for a slower, earlier one: at most this many per worker.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.spaces import ActionSpace, action_array_type
 
 

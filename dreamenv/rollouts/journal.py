@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dreamenv.errors import RolloutError
-from dreamenv.files import atomic_write_text
+from dreamenv.core.errors import RolloutError
+from dreamenv.core.files import atomic_write_text
 
 FORMAT = "dreamenv-rollouts"
 VERSION = 1

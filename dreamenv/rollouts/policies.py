@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from dreamenv.errors import MissingDependencyError, RolloutError
+from dreamenv.core.errors import MissingDependencyError, RolloutError
 from dreamenv.rollouts.spaces import ActionSpace, require_action_space
 
 
@@ -82,10 +82,10 @@ def draw_action(space: ActionSpace, rng: np.random.Generator) -> Any:
 POLICIES: dict[str, tuple[str, str, str | None]] = {
     "uniform": (__name__, "UniformPolicy", None),
     "sticky": (__name__, "StickyPolicy", "stickiness"),
-    "wandering": ("dreamenv.real.maze_policies", "WanderingPolicy", None),
-    "out_and_back": ("dreamenv.real.maze_policies", "OutAndBackPolicy", "noise"),
-    "secluded": ("dreamenv.real.secluded_policy", "SecludedPolicy", "steps"),
-    "goal": ("dreamenv.real.maze_policies", "GoalSeekingPolicy", "noise"),
+    "wandering": ("dreamenv.real.memory_maze.policies", "WanderingPolicy", None),
+    "out_and_back": ("dreamenv.real.memory_maze.policies", "OutAndBackPolicy", "noise"),
+    "secluded": ("dreamenv.real.memory_maze.secluded_policy", "SecludedPolicy", "steps"),
+    "goal": ("dreamenv.real.memory_maze.policies", "GoalSeekingPolicy", "noise"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.store import RolloutStore
 
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 
 ActionSpace = Discrete | Box
 

@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from gymnasium.spaces import Box
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.arrays import (
     STEP_FIELDS,
     field_types,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
 

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamenv.errors import DreamEnvError, RolloutError
+from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.policies import Policy, make_policy
 from dreamenv.rollouts.spaces import action_array_type, require_action_space, require_image_space

@@ -10,8 +10,8 @@ import gymnasium
 import numpy as np
 import zarr
 
-from dreamenv.errors import RolloutError
-from dreamenv.locking import take_lock
+from dreamenv.core.errors import RolloutError
+from dreamenv.core.locking import take_lock
 from dreamenv.rollouts.arrays import (
     create_array,
     discard_uncommitted,

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamenv.errors import RolloutError
-from dreamenv.files import replacing
+from dreamenv.core.errors import RolloutError
+from dreamenv.core.files import replacing
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import model_time

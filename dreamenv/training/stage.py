@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dreamenv.errors import CheckpointError, DreamEnvError
-from dreamenv.files import atomic_write_bytes
-from dreamenv.interruption import stop_requested
+from dreamenv.core.errors import CheckpointError, DreamEnvError
+from dreamenv.core.files import atomic_write_bytes
+from dreamenv.core.interruption import stop_requested
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.data import prefetch
 from dreamenv.training.optimizer import Average, Optimizer

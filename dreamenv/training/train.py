@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from dreamenv.allocator import keep_freed_memory
-from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
-from dreamenv.files import atomic_write_json, remove_unfinished
-from dreamenv.locks import hold_folder
+from dreamenv.core.allocator import keep_freed_memory
+from dreamenv.core.device import pick_device
+from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
+from dreamenv.core.files import atomic_write_json, remove_unfinished
+from dreamenv.core.locks import hold_folder
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
@@ -30,7 +31,6 @@ from dreamenv.world_model.checkpoint import (
     save_world_model,
 )
 from dreamenv.world_model.config import ActionConfig, RewardConfig, WorldModelConfig, preset
-from dreamenv.world_model.device import pick_device
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import Batch
 from dreamenv.world_model.open_loop import imagine_under, psnr

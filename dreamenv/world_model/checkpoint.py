@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from dreamenv.errors import CheckpointError, ConfigError
-from dreamenv.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from dreamenv.core.errors import CheckpointError, ConfigError
+from dreamenv.core.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 

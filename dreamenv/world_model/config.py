@@ -8,7 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 
 T = typing.TypeVar("T")
 

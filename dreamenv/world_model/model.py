@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreamenv.errors import ConfigError
-from dreamenv.world_model.bidirectional import BidirectionalDynamics
-from dreamenv.world_model.conditioning import make_conditioning
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.diffusion import add_noise, sampling_levels
-from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
-from dreamenv.world_model.heads import Outcome, OutcomeHead
+from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
+from dreamenv.world_model.network.conditioning import make_conditioning
+from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
+from dreamenv.world_model.network.heads import Outcome, OutcomeHead
+from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
+from dreamenv.world_model.runtime.cpu.tile_stepper import make_stepper
+from dreamenv.world_model.runtime.cuda.stepper import make_cuda_stepper
+from dreamenv.world_model.runtime.reference import FrameStepper, Shared, View, can_step
 from dreamenv.world_model.state import State
-from dreamenv.world_model.stepping import FrameStepper, Shared, View, can_step
-from dreamenv.world_model.tile_stepping import make_stepper
-from dreamenv.world_model.tokenizer import Tokenizer
-from dreamenv.world_model.triton_stepping import make_cuda_stepper
 
 
 class WorldModel(nn.Module):

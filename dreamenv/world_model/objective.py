@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamenv.errors import ConfigError
-from dreamenv.world_model.bidirectional import BidirectionalDynamics
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.diffusion import add_noise, sample_levels
-from dreamenv.world_model.dynamics import Dynamics, Prediction, Stream
-from dreamenv.world_model.heads import OutcomeHead
+from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
+from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
+from dreamenv.world_model.network.heads import OutcomeHead
 from dreamenv.world_model.state import State
 
 SCHEMES = ("diffusion_forcing", "clean_state")
@@ -263,9 +263,7 @@ def _with_shortcuts(
     finest[chosen] = jump
     parts = zip(read[:2], start[:2], strict=True)
     noisy, levels = (torch.cat([x[:-rows], y]) for x, y in parts)
-    target = torch.cat(
-        [batch.latents[:-rows], start.noisy + (1 - level)[..., None, None] * mean]
-    )
+    target = torch.cat([batch.latents[:-rows], start.noisy + (1 - level)[..., None, None] * mean])
     return Stream(noisy, levels, finest), target
 
 

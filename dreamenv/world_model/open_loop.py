@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dreamenv.world_model.heads import Outcome
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.heads import Outcome
 
 
 class OpenLoop(NamedTuple):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamenv.errors import CheckpointError
+from dreamenv.core.errors import CheckpointError
 
 LayerState = dict[str, Tensor]
 """Memory of one layer by name; the slot is every tensor's first dimension. Of a scan: `ssm`,

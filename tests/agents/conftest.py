@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import agents
-from agents import AgentConfig
+from dreamenv import agents
+from dreamenv.agents import AgentConfig
 from tests.agents import colour_env
 
 SMALL = {"n_steps": 64, "batch_size": 32, "features_dim": 32, "lstm_hidden_size": 64}

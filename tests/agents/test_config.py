@@ -15,12 +15,12 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-import agents
 import train_agent
-from agents import AgentConfig, envs
-from agents.config import add_arguments, config_from_arguments
-from agents.recipes import Recipe, build_model, make_recipe
-from dreamenv.errors import ConfigError, MissingDependencyError
+from dreamenv import agents
+from dreamenv.agents import AgentConfig, envs
+from dreamenv.agents.config import add_arguments, config_from_arguments
+from dreamenv.agents.recipes import Recipe, build_model, make_recipe
+from dreamenv.core.errors import ConfigError, MissingDependencyError
 from tests.agents.colour_env import ColourEnv
 
 MakeConfig = Callable[..., AgentConfig]
@@ -198,7 +198,7 @@ def test_dictionary_observations() -> None:
 
 
 def test_missing_extra(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "agents.training")
+    monkeypatch.delitem(sys.modules, "dreamenv.agents.training")
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.callbacks", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "dreamenv\[agents\]"'):
         agents.train(config())

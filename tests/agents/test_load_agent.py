@@ -14,14 +14,14 @@ from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
 
-from dreamenv.errors import (
+from dreamenv.agents.loading import Agent, load_agent
+from dreamenv.core.errors import (
     CheckpointError,
     ConfigError,
     DreamEnvError,
     EnvironmentUsageError,
     MissingDependencyError,
 )
-from dreamenv.evaluation.agents import Agent, load_agent
 
 ACTIONS = spaces.Discrete(3)
 ALGORITHMS = {"ppo": PPO, "recurrent_ppo": RecurrentPPO}

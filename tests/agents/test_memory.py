@@ -14,14 +14,14 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-import agents
-from agents import AgentConfig
-from agents.envs import make_vec_env
-from agents.evaluation import evaluate
-from agents.observations import OnlyMemory
-from agents.recipes import build_model, make_recipe
-from dreamenv.errors import ConfigError
-from dreamenv.evaluation.agents import load_agent
+from dreamenv import agents
+from dreamenv.agents import AgentConfig
+from dreamenv.agents.envs import make_vec_env
+from dreamenv.agents.evaluation import evaluate
+from dreamenv.agents.loading import load_agent
+from dreamenv.agents.observations import OnlyMemory
+from dreamenv.agents.recipes import build_model, make_recipe
+from dreamenv.core.errors import ConfigError
 from tests.agents.colour_env import ColourEnv
 from tests.agents.conftest import small_config
 

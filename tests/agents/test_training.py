@@ -19,9 +19,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import agents
-from agents import AgentConfig, callbacks, saving
-from dreamenv.errors import ConfigError, DreamEnvError
+from dreamenv import agents
+from dreamenv.agents import AgentConfig, callbacks, saving
+from dreamenv.core.errors import ConfigError, DreamEnvError
 from tests.agents.colour_env import EPISODE_LENGTH, ColourEnv
 
 MakeConfig = Callable[..., AgentConfig]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from agents.videos import CAPTION_HEIGHT, encode_gif
+from dreamenv.agents.videos import CAPTION_HEIGHT, encode_gif
 
 
 def decode(gif: bytes) -> tuple[list[np.ndarray], int]:

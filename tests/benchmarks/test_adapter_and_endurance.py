@@ -10,7 +10,7 @@ import pytest
 
 import benchmarks.endurance
 from benchmarks.endurance import Checks, Endurance, flatness
-from dreamenv.errors import CheckpointError, ConfigError
+from dreamenv.core.errors import CheckpointError, ConfigError
 
 
 def test_adapter_speed(adapter_speed: dict[str, Any]) -> None:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from dreamenv.dream.spawns import Spawns
-from dreamenv.dream.watched import WatchedSpawns
+from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.world_model.config import (
     ActionConfig,
     DynamicsConfig,
     RewardConfig,
     WorldModelConfig,
 )
-from dreamenv.world_model.heads import Outcome
+from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.state import State
 
 ACTIONS, END = 4, 3  # the last action terminates the episode

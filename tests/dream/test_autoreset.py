@@ -10,9 +10,9 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.errors import EnvironmentUsageError
 from tests.dream.counting_dream import (
     ACTIONS,
     CONTEXT,

@@ -15,9 +15,9 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import dreamenv  # noqa: F401  (registers the ids)
+from dreamenv.core.errors import CheckpointError, ConfigError, EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.errors import CheckpointError, ConfigError, EnvironmentUsageError
 from tests.conftest import save_debug_checkpoint
 
 

@@ -19,14 +19,14 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from dreamenv.core.errors import ConfigError
 from dreamenv.dream import memory
+from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.memory import EpisodeMemory, WithMemory, WithMemoryVector
 from dreamenv.dream.sb3 import VecWithMemory
 from dreamenv.dream.spawns import load_spawns
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.dream.weights import load_dreamer
-from dreamenv.errors import ConfigError
-from dreamenv.real.spawned import SpawnedEnv
+from dreamenv.real.replayed import SpawnedEnv
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.preprocessing import fit_frames

@@ -10,9 +10,9 @@ import pytest
 from gymnasium.spaces import Box, Dict
 from gymnasium.vector import AutoresetMode
 
+from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.errors import CheckpointError, ConfigError
 from tests.dream.counting_dream import ACTIONS, CONTEXT, END, SURE, PlainDream, install, shown
 
 

@@ -16,9 +16,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecVideoRecorder
 
+from dreamenv.core.errors import ConfigError, EnvironmentUsageError, MissingDependencyError
 from dreamenv.dream import sb3
 from dreamenv.dream.sb3 import TOLD, DreamVecEnv, make_dream_vec_env
-from dreamenv.errors import ConfigError, EnvironmentUsageError, MissingDependencyError
 from tests.dream.counting_dream import CONTEXT, END, SIZE, PlainDream, install, shown
 
 HORIZON = 3

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from counting_env import CountingEnv, step_of
 
+from dreamenv.core.errors import CheckpointError, ConfigError, RolloutError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.spawns import draw_spawns, load_spawns, save_spawns
-from dreamenv.errors import CheckpointError, ConfigError, RolloutError
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from tests.conftest import save_debug_checkpoint, write_counting_store

@@ -17,10 +17,10 @@ import torch
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
+from dreamenv.core.errors import CheckpointError, EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.errors import CheckpointError, EnvironmentUsageError
 from dreamenv.world_model.checkpoint import load_world_model, save_world_model
 from dreamenv.world_model.model import WorldModel
 from tests.dream.counting_dream import ACTIONS, install

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamenv.core.errors import CheckpointError
+from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.trust import TRUST, Trust, shortfall, trust_horizon
-from dreamenv.dream.weights import load_dreamer
-from dreamenv.errors import CheckpointError
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
 

@@ -19,17 +19,17 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
+from dreamenv.agents import loading as agents
 from dreamenv.dream.spawns import Spawns
+from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.dream.trust import Trust
-from dreamenv.dream.watched import WatchedSpawns
-from dreamenv.evaluation import agents
 from dreamenv.world_model.config import (
     ActionConfig,
     DynamicsConfig,
     RewardConfig,
     WorldModelConfig,
 )
-from dreamenv.world_model.heads import Outcome
+from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.state import State
 
 PLACES, PIXELS = 16, 2  # the environment's frames are twice as large as the model's

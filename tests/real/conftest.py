@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dreamenv.real.memory_maze import MemoryMazeEnv
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dreamenv.real.maze_policies import GoalSeekingPolicy
-from dreamenv.real.maze_simulator import MazeSimulator
-from dreamenv.real.memory_maze import MemoryMazeEnv
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
+from dreamenv.real.memory_maze.policies import GoalSeekingPolicy
+from dreamenv.real.memory_maze.simulator import MazeSimulator
 
 _SEEDS = (4, 10)  # two targets are touched early
 _STEPS = 60

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from dreamenv.errors import ConfigError, EnvironmentUsageError
-from dreamenv.real.maze_navigation import next_waypoint, shortest_path, steer
-from dreamenv.real.maze_policies import GoalSeekingPolicy, OutAndBackPolicy, WanderingPolicy
-from dreamenv.real.memory_maze import MemoryMazeEnv
+from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
+from dreamenv.real.memory_maze.navigation import next_waypoint, shortest_path, steer
+from dreamenv.real.memory_maze.policies import GoalSeekingPolicy, OutAndBackPolicy, WanderingPolicy
 
 _LAYOUT = np.array([[1, 1, 1], [0, 0, 1], [1, 1, 1]], dtype=np.uint8)  # a U, open to the left
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from dreamenv.errors import ConfigError, EnvironmentUsageError
-from dreamenv.real.maze_policies import GoalSeekingPolicy
-from dreamenv.real.maze_simulator import MazeSimulator
-from dreamenv.real.memory_maze import MemoryMazeEnv
+from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
+from dreamenv.real.memory_maze.policies import GoalSeekingPolicy
+from dreamenv.real.memory_maze.simulator import MazeSimulator
 from dreamenv.real.registration import EPISODE_STEPS, register_real_envs
 
 register_real_envs()
@@ -24,7 +24,7 @@ register_real_envs()
 _REPOSITORY = Path(__file__).parents[2]
 _ACTIONS = (1, 1, 4, 2, 1, 5, 3, 1) * 3
 _PLAY_IN_NEW_PROCESS = """
-from dreamenv.real.memory_maze import MemoryMazeEnv
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
 from tests.real.test_memory_maze import play
 print(play(MemoryMazeEnv(9), 11))
 """

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dreamenv.errors import ConfigError
-from dreamenv.evaluation.memory.target_sightings import geometric_mask
-from dreamenv.real.memory_maze import MemoryMazeEnv
-from dreamenv.real.secluded_policy import (
+from dreamenv.core.errors import ConfigError
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
+from dreamenv.real.memory_maze.secluded_policy import (
     SMALLEST,
     SecludedPolicy,
     hidden_cells,
     largest_region,
 )
+from dreamenv.real.memory_maze.target_sightings import geometric_mask
 
 # The target is in the left room; a wall with a door to its right.
 _LAYOUT = np.array(

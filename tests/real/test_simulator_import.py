@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dreamenv.errors import MissingDependencyError
-from dreamenv.real.memory_maze import MemoryMazeEnv
-from dreamenv.real.simulator_import import import_memory_maze
+from dreamenv.core.errors import MissingDependencyError
+from dreamenv.real.memory_maze.env import MemoryMazeEnv
+from dreamenv.real.memory_maze.simulator_import import import_memory_maze
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ import pytest
 from counting_env import reward_of, step_of
 from counting_episodes import assert_counts, assert_same_episode
 
-from dreamenv.errors import DreamEnvError, RolloutError
+from dreamenv.cli.collect import parse_mixture
+from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.rollouts.collect import collect
-from dreamenv.rollouts.collect_command import parse_mixture
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import START_TOKEN, Windows
 from dreamenv.rollouts.worker import draw_policy, episode_seed

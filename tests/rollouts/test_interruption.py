@@ -15,7 +15,7 @@ import pytest
 from counting_episodes import DISCRETE, OBSERVATIONS, assert_same_episode, counting_episode
 from endless_writer import episode_number
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts import arrays, journal, writer
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 

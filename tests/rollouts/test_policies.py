@@ -9,7 +9,7 @@ import pytest
 from counting_env import CountingEnv
 from gymnasium.spaces import Box, Discrete
 
-from dreamenv.errors import MissingDependencyError, RolloutError
+from dreamenv.core.errors import MissingDependencyError, RolloutError
 from dreamenv.rollouts.policies import make_policy
 
 SPACES = [

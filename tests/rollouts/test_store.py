@@ -20,7 +20,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.arrays import (
     CHUNK_BYTES,
     CHUNK_FRAMES,

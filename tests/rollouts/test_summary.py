@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 from PIL import Image
 
 from dreamenv.__main__ import main
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 from dreamenv.rollouts.summary import contact_sheet, describe, reward_table
 

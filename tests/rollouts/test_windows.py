@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 from dreamenv.rollouts.windows import START_TOKEN, Windows, model_time
 

@@ -9,8 +9,8 @@ import torch
 from torch.utils import checkpoint as torch_checkpoint
 
 from dreamenv.training.train import train
-from dreamenv.world_model import dynamics
 from dreamenv.world_model.checkpoint import load_world_model
+from dreamenv.world_model.network import dynamics
 from tests.training.conftest import MakeRun
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from counting_env import reward_of, step_of
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.data import LatentWindows, prefetch, sample_frames

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.train import train
 from dreamenv.world_model.checkpoint import load_world_model

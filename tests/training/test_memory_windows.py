@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import train_world_model
+from dreamenv.core.errors import RolloutError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.spawns import load_spawns, save_spawns
-from dreamenv.errors import RolloutError
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter

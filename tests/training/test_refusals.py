@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
+from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.stage import Stage

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dreamenv.errors import CheckpointError, ConfigError, DreamEnvError
+from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.stage import Stage
 from dreamenv.training.train import train

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import train_world_model
+from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.dream.env import DreamEnv
-from dreamenv.errors import ConfigError, RolloutError
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamenv.errors import FolderInUseError
-from dreamenv.files import UNFINISHED, replacing
-from dreamenv.locks import hold_folder
+from dreamenv.core.errors import FolderInUseError
+from dreamenv.core.files import UNFINISHED, replacing
+from dreamenv.core.locks import hold_folder
 from dreamenv.training import data
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.train import train

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreamenv.world_model.conditioning import ActionEmbedding
 from dreamenv.world_model.config import (
     ActionConfig,
     DynamicsConfig,
@@ -16,8 +15,9 @@ from dreamenv.world_model.config import (
     TokenizerConfig,
     WorldModelConfig,
 )
-from dreamenv.world_model.dynamics import Dynamics, Stream
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.conditioning import ActionEmbedding
+from dreamenv.world_model.network.dynamics import Dynamics, Stream
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 ACTIONS = 5

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import ActionConfig, SamplerConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import ObjectiveConfig, context_levels, forcing_levels

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamenv.errors import CheckpointError
+from dreamenv.core.errors import CheckpointError
 from dreamenv.world_model.checkpoint import load_world_model, read_config, save_world_model
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import (
     PRESETS,
     ActionConfig,

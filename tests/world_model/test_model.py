@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import ActionConfig, SamplerConfig
 from dreamenv.world_model.diffusion import add_noise, belief
-from dreamenv.world_model.dynamics import Stream
-from dreamenv.world_model.heads import Outcome
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.dynamics import Stream
+from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.open_loop import imagine_under, psnr
 from dreamenv.world_model.preprocessing import to_unit
 from dreamenv.world_model.state import State

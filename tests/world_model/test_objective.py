@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import ActionConfig
-from dreamenv.world_model.dynamics import Stream
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.dynamics import Stream
 from dreamenv.world_model.objective import (
     Batch,
     ObjectiveConfig,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dreamenv.world_model.diffusion import sample_levels
-from dreamenv.world_model.dynamics import Stream
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.dynamics import Stream
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, context_levels, forcing_levels
 from dreamenv.world_model.state import State
 from tests.world_model.batches import (

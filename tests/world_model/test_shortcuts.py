@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import SamplerConfig
-from dreamenv.world_model.dynamics import Stream
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.dynamics import Stream
 from dreamenv.world_model.objective import ObjectiveConfig, _view, _with_shortcuts
 from tests.world_model.models import TOLERANCE, random_actions, random_frames, tiny_config
 from tests.world_model.models import tiny_model as randomised_model
@@ -34,9 +34,7 @@ def test_an_untaught_jump_changes_nothing() -> None:
     assert with_jumps.dynamics.jump is not None
     with_jumps.dynamics.jump.weight.zero_()
     for steps in (1, 2, 8):
-        torch.testing.assert_close(
-            imagine(with_jumps, steps), imagine(without, steps), **TOLERANCE
-        )
+        torch.testing.assert_close(imagine(with_jumps, steps), imagine(without, steps), **TOLERANCE)
 
 
 def test_the_jump_that_is_asked_for() -> None:

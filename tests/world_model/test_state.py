@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamenv.errors import CheckpointError
+from dreamenv.core.errors import CheckpointError
 from dreamenv.world_model.state import State
 from tests.world_model.models import random_actions, random_frames, tiny_config, tiny_model
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dreamenv.core.errors import RolloutError
 from dreamenv.dream.spawns import without_first_action
-from dreamenv.errors import RolloutError
-from dreamenv.evaluation.held_out_data import describe_store
+from dreamenv.evaluation.metrics.held_out_data import describe_store
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import model_time

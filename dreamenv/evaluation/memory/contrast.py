@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamenv.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Interval
+from dreamenv.core.statistics import CONFIDENCE, RESAMPLES, Interval
 
 
 @dataclass(frozen=True)

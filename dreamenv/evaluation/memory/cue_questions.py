@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.evaluation.memory.clips import pose_of
-from dreamenv.evaluation.memory.target_sightings import Sightings, target_sightings
+from dreamenv.real.memory_maze.target_sightings import Sightings, target_sightings
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.preprocessing import fit_frames
 

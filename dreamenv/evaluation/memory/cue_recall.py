@@ -24,9 +24,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamenv.errors import ConfigError, RolloutError
-from dreamenv.evaluation.bootstrap import CONFIDENCE, mean_interval
-from dreamenv.evaluation.held_out_data import describe_store
+from dreamenv.core.errors import ConfigError, RolloutError
+from dreamenv.core.statistics import CONFIDENCE, mean_interval
 from dreamenv.evaluation.memory.cue_questions import (
     GAP,
     TOLERANCE,
@@ -37,17 +36,18 @@ from dreamenv.evaluation.memory.cue_questions import (
     view_episode,
 )
 from dreamenv.evaluation.memory.probe import cross_fitted
-from dreamenv.evaluation.memory.target_colours import (
+from dreamenv.evaluation.metrics.held_out_data import describe_store
+from dreamenv.evaluation.metrics.open_loop import reconstruct
+from dreamenv.real.memory_maze.target_colours import (
     NAMES,
     NEAR_COLOUR,
     NO_COLOUR,
     name_colour,
     nearest_colour,
 )
-from dreamenv.evaluation.open_loop import reconstruct
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.world_model.dynamics import Stream
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.dynamics import Stream
 from dreamenv.world_model.preprocessing import to_uint8
 from dreamenv.world_model.state import State
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamenv.evaluation.open_loop import reconstruct
+from dreamenv.evaluation.metrics.open_loop import reconstruct
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.preprocessing import to_uint8
 from dreamenv.world_model.state import State

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Penalties tried: half of ridge · ‖weights‖² is added to the mean log loss, in nats."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from dreamenv.errors import ConfigError
-from dreamenv.evaluation.bootstrap import mean_interval
+from dreamenv.core.errors import ConfigError
+from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.memory.clips import draw_pose_clips
 from dreamenv.evaluation.memory.poses import Nearness, ages, coverage, latest_sighting, nearest
 from dreamenv.evaluation.memory.task import MemoryTask

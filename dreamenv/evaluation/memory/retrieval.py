@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.memory.clips import draw_pose_clips
 from dreamenv.evaluation.memory.poses import nearest
 from dreamenv.evaluation.memory.task import MemoryTask

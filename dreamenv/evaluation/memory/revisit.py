@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreamenv.errors import ConfigError, RolloutError
+from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.evaluation.memory.clips import POSE, cut_pose_clips, long_enough
 from dreamenv.evaluation.memory.poses import Nearness, ages, latest_sighting, nearest
 from dreamenv.evaluation.memory.reasoning import NEAREST

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dreamenv.errors import ConfigError
-from dreamenv.evaluation.bootstrap import mean_interval
+from dreamenv.core.errors import ConfigError
+from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.memory.contrast import contrast
 from dreamenv.evaluation.memory.imagination import imagine_on, through_tokenizer, watch
 from dreamenv.evaluation.memory.task import MemoryTask
-from dreamenv.evaluation.open_loop import RECONSTRUCTION
-from dreamenv.evaluation.similarity import METRICS, Similarity, lpips_missing, similarity
+from dreamenv.evaluation.metrics.open_loop import RECONSTRUCTION
+from dreamenv.evaluation.metrics.similarity import METRICS, Similarity, lpips_missing, similarity
 from dreamenv.world_model.model import WorldModel
 
 BATCH = 32

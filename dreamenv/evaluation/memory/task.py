@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dreamenv.evaluation.open_loop import MEAN, REPEAT
-from dreamenv.evaluation.similarity import Similarity, similarity
+from dreamenv.evaluation.metrics.open_loop import MEAN, REPEAT
+from dreamenv.evaluation.metrics.similarity import Similarity, similarity
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dreamenv.errors import RolloutError
+from dreamenv.core.errors import RolloutError
 from dreamenv.evaluation.memory.clips import draw_pose_clips
 from dreamenv.rollouts.store import RolloutStore
 from tests.evaluation.memory.conftest import STEPS

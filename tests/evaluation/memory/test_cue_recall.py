@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamenv.errors import ConfigError, RolloutError
+from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.evaluation.memory import cue_recall as module
 from dreamenv.evaluation.memory.cue_questions import (
     GAP,
@@ -18,7 +18,7 @@ from dreamenv.evaluation.memory.cue_questions import (
     view_episode,
 )
 from dreamenv.evaluation.memory.cue_recall import CueRecall, cue_recall
-from dreamenv.evaluation.memory.target_colours import NO_COLOUR
+from dreamenv.real.memory_maze.target_colours import NO_COLOUR
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.memory.probe import RIDGES, choose_ridge, cross_fitted, fit_probe
 
 ROWS, WIDTH, CLASSES = 300, 12, 3

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from dreamenv.errors import ConfigError
+from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.memory import imagination
 from dreamenv.evaluation.memory.reasoning import reasoning
 from dreamenv.evaluation.memory.retrieval import retrieval
 from dreamenv.evaluation.memory.revisit import NOVEL, REVISITED, revisit
 from dreamenv.evaluation.memory.scores import MODEL, MemoryScores, score_memory
-from dreamenv.evaluation.open_loop import RECONSTRUCTION, REPEAT
+from dreamenv.evaluation.metrics.open_loop import RECONSTRUCTION, REPEAT
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamenv.errors import ConfigError, RolloutError
+from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.evaluation.memory.reasoning import NEAREST, reasoning
 from dreamenv.evaluation.memory.retrieval import retrieval
 from dreamenv.evaluation.memory.revisit import NOVEL, REVISITED, revisit

@@ -15,11 +15,11 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from dreamenv.evaluation.memory.target_colours import RGB
-from dreamenv.evaluation.memory.target_sightings import geometric_mask
+from dreamenv.real.memory_maze.target_colours import RGB
+from dreamenv.real.memory_maze.target_sightings import geometric_mask
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.writer import RolloutWriter
-from dreamenv.world_model.dynamics import Stream
+from dreamenv.world_model.network.dynamics import Stream
 
 SIZE = (32, 32)
 LAYOUT = np.array(

@@ -1,0 +1,41 @@
+"""Stable-Baselines3 recipes that train an agent on any Gymnasium id, dreamt or real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dreamenv.agents.config import AgentConfig
+from dreamenv.core.errors import MissingDependencyError
+from dreamenv.core.quiet import silence_gym_notice
+
+__all__ = ["AgentConfig", "train"]
+
+# Here and not in `train`: worker processes import this package before Stable-Baselines3.
+silence_gym_notice()
+
+
+def train(config: AgentConfig) -> Path:
+    """Train, evaluate and save one agent; the whole of `train_agent.py` behind one call.
+
+    Returns:
+        The path of the saved agent (`<out>/agent.zip`), which plain Stable-Baselines3 loads.
+
+    Raises:
+        ConfigError: an impossible configuration, an unknown environment id, a folder that is
+            already taken, or a resumed run that contradicts the stored one.
+        MissingDependencyError: Stable-Baselines3 or sb3-contrib is not installed.
+        DreamEnvError: the run was stopped by a dead environment worker or a full disk.
+    """
+    try:
+        from dreamenv.agents.training import (
+            run,  # torch and Stable-Baselines3 load here, not on import
+        )
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "agents", "dreamenv"):
+            raise
+        raise MissingDependencyError(
+            f"training agents needs {package}, which is not installed; "
+            'run: pip install "dreamenv[agents]"'
+        ) from error
+    return run(config)

@@ -1,0 +1,75 @@
+"""From an environment id to a Stable-Baselines3 VecEnv, whether it is dreamt or simulated."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gymnasium
+from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
+
+from dreamenv.core.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
+from dreamenv.core.errors import ConfigError, DreamEnvError
+
+
+def make_vec_env(
+    env_id: str,
+    num_envs: int,
+    seed: int,
+    env_kwargs: dict[str, Any],
+    memory_from: str | None = None,
+) -> VecEnv:
+    """Make `num_envs` copies that report episode returns; copy i is seeded with `seed + i`.
+
+    A dream steps all copies in one batch; a simulator gets one process per copy (none for one).
+
+    Args:
+        env_id: dreamt or real.
+        num_envs: how many.
+        seed: of the first.
+        env_kwargs: of the environment.
+        memory_from: checkpoint of a world model that watches all copies of a real environment;
+            observations are then those of its dreams with `observation="memory"`.
+
+    Raises:
+        ConfigError: unknown id, arguments that the environment does not take, or a world model
+            of another environment.
+        DreamEnvError: whatever the environment itself refuses (a missing extra, a checkpoint).
+    """
+    spec = find_spec(env_id)
+    try:
+        if is_dream(spec):
+            from dreamenv.dream.sb3 import make_dream_vec_env
+
+            return VecMonitor(make_dream_vec_env(spec.id, num_envs, seed=seed, **env_kwargs))
+        # Made once here, so that a mistake is reported by itself and not as a dead worker.
+        gymnasium.make(spec, **env_kwargs).close()
+    except TypeError as error:
+        raise ConfigError(f"{env_id} does not take the arguments {env_kwargs}: {error}") from error
+    env = make_sb3_vec_env(
+        # The spec travels to the worker: there, the id itself may not be registered.
+        partial(gymnasium.make, spec),
+        n_envs=num_envs,
+        seed=seed,
+        env_kwargs=env_kwargs,
+        vec_env_cls=DummyVecEnv if num_envs == 1 else SubprocVecEnv,
+    )
+    if memory_from is None:
+        return env
+    from dreamenv.dream.sb3 import VecWithMemory
+
+    try:
+        return VecWithMemory(env, memory_from)
+    except DreamEnvError:
+        close(env)
+        raise
+
+
+def close(env: VecEnv) -> None:
+    """Close the environments, also when some of their processes have died."""
+    try:
+        env.close()
+    except DEAD_WORKER_ERRORS:
+        for process in getattr(env.unwrapped, "processes", []):
+            process.terminate()

@@ -1,0 +1,319 @@
+"""Agents to score: saved Stable-Baselines3 ones and scripted ones that learnt nothing.
+
+An agent acts in N episodes at once. It keeps its memory of each by itself and drops it where an
+episode starts, so the same object plays in a dream and in a simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from dreamenv.agents.scripted import (
+    Observation,
+    RandomAgent,
+    SeekAgent,
+    WallAgent,
+)
+from dreamenv.core.errors import (
+    CheckpointError,
+    ConfigError,
+    EnvironmentUsageError,
+    MissingDependencyError,
+)
+from dreamenv.core.quiet import silence_gym_notice
+
+if TYPE_CHECKING:
+    from sb3_contrib import RecurrentPPO
+    from stable_baselines3 import PPO
+
+STICKINESS, FORWARD_SHARE = 0.9, 0.6
+SCRIPTED = ("random", "sticky", "forward", "wall", "seek")
+
+
+class Agent(Protocol):
+    """Anything that chooses actions for N episodes at a time."""
+
+    name: str
+    observation: str
+    """What a dream shows it: "frame", or "memory" if it was trained with that."""
+
+    def act(self, observation: Observation, episode_start: np.ndarray) -> np.ndarray:
+        """Choose the next action of each episode.
+
+        Args:
+            observation: (N, H, W, C) uint8, or a dictionary of arrays: `frame` and, for agents
+                trained with it, `memory`.
+            episode_start: (N,) bool, True where the observation is the first of its episode.
+
+        Returns:
+            (N, ...) actions; (N,) int64 for a Discrete space.
+        """
+        ...
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget everything, the random state included: what follows is as if newly loaded.
+
+        Args:
+            seed: to be newly loaded with, from now on; None for the last one.
+        """
+        ...
+
+
+def load_agent(
+    spec: str | Path,
+    action_space: spaces.Space,
+    seed: int,
+    *,
+    observation_space: spaces.Space | None = None,
+    deterministic: bool = False,
+) -> Agent:
+    """Make the agent that `spec` names.
+
+    Args:
+        spec: "random" (uniform); "sticky" or "sticky:0.8" (repeats its last action with that
+            probability); "forward" or "forward:0.6" (that share of action 1, forward in Memory
+            Maze, else another at random); "wall" (forward to a wall, then turns) or "seek" (the
+            same, but steers to the target of the border's colour), both for Memory Maze; or the
+            path of a zip saved by PPO or RecurrentPPO, or of a folder that holds one as
+            `agent.zip`. Stable-Baselines3 zips contain pickled Python objects: load only those
+            you trust.
+        action_space: of the environment to act in.
+        seed: of the agent's own randomness; the global generators are left alone.
+        observation_space: if given, it is compared with the agent's at once; otherwise the first
+            observation is.
+        deterministic: take the most probable action instead of sampling.
+
+    Raises:
+        CheckpointError: no such file, not an agent, or one of another action or observation space.
+        ConfigError: a share that is not a probability, or a scripted agent that does not know
+            these actions.
+        MissingDependencyError: Stable-Baselines3 or sb3-contrib is not installed.
+    """
+    if is_scripted(spec):
+        return _scripted(str(spec), action_space, seed)
+    path = find_zip(spec)
+    model = _load_model(path)
+    if model.action_space != action_space:
+        raise CheckpointError(
+            f"the agent {path} chooses actions from {model.action_space}, but the environment "
+            f"takes {action_space}; choose an agent trained in an environment with these actions"
+        )
+    agent = _SavedAgent(model, path, seed, deterministic)
+    if observation_space is not None:
+        agent.check(observation_space)
+    return agent
+
+
+def _scripted(spec: str, action_space: spaces.Space, seed: int) -> Agent:
+    name, _, argument = spec.partition(":")
+    if name == "sticky":
+        stickiness = _probability(name, argument, STICKINESS)
+        return RandomAgent(spec, action_space, seed, stickiness)
+    if name == "forward":
+        share = _probability(name, argument, FORWARD_SHARE)
+        return RandomAgent(spec, action_space, seed, forward=share)
+    if argument:
+        raise ConfigError(f"{name} takes no number, so write just {name!r} and not {spec!r}")
+    if name == "random":
+        return RandomAgent(spec, action_space, seed)
+    return (WallAgent if name == "wall" else SeekAgent)(spec, action_space, seed)
+
+
+class _SavedAgent:
+    """A Stable-Baselines3 model with its recurrent state and a random generator of its own."""
+
+    def __init__(
+        self, model: PPO | RecurrentPPO, path: Path, seed: int, deterministic: bool
+    ) -> None:
+        self.name = type(model).__name__
+        self.observation = "memory" if isinstance(model.observation_space, spaces.Dict) else "frame"
+        self._model = model
+        self._path = path
+        self._seed = seed
+        self._deterministic = deterministic
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> None:
+        import torch
+
+        self._seed = self._seed if seed is None else seed
+        self._memory: Any = None
+        self._num_episodes = 0
+        self._random_state = torch.Generator().manual_seed(self._seed).get_state()
+
+    def act(self, observation: Observation, episode_start: np.ndarray) -> np.ndarray:
+        self.check(observation)
+        if isinstance(observation, dict):  # an agent may have learnt from the memory alone
+            known = _shapes(self._model.observation_space)
+            observation = {name: observation[name] for name in known}
+        count = len(episode_start)
+        if self._memory is not None and count != self._num_episodes:
+            raise EnvironmentUsageError(
+                f"the agent remembers {self._num_episodes} episodes but was given "
+                f"{count} observations; call reset() before changing the number"
+            )
+        with self._own_randomness():
+            actions, self._memory = self._model.predict(
+                observation,
+                state=self._memory,
+                episode_start=np.asarray(episode_start, dtype=bool),
+                deterministic=self._deterministic,
+            )
+        self._num_episodes = count
+        return actions
+
+    def check(self, given: spaces.Space | Observation) -> None:
+        """Raise CheckpointError unless the agent was trained on observations of these shapes.
+
+        Args:
+            given: the space of one episode's observations, or a batch of them.
+        """
+        trained_on, shapes = _shapes(self._model.observation_space), _shapes(given)
+        if shapes.keys() >= trained_on.keys() and all(
+            # Stable-Baselines3 stores images channel-first and transposes what it is given.
+            shapes[name] in (shape, _channel_last(shape))
+            for name, shape in trained_on.items()
+        ):
+            return
+        if "memory" in trained_on and "memory" not in shapes:
+            way_out = (
+                "make the dream with observation='memory', and put dreamenv.dream.memory."
+                "WithMemory around a real environment"
+            )
+        elif "memory" in shapes and "memory" not in trained_on:
+            way_out = "leave out observation='memory' and WithMemory"
+        elif shapes.get("memory") != trained_on.get("memory"):
+            way_out = "take the memory of the world model that it was trained with"
+        else:
+            way_out = "choose an agent trained in an environment with this observation"
+        raise CheckpointError(
+            f"the agent {self._path} was trained on observations of {_describe(trained_on)}, but "
+            f"is given {_describe(shapes)}; {way_out}"
+        )
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Sample from this agent's generator, whatever else in the process draws numbers."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random_state)
+            yield
+            self._random_state = torch.get_rng_state()
+
+
+def _shapes(given: spaces.Space | Observation) -> dict[str, tuple[int, ...]]:
+    """Shape of each part of one observation; the part of a plain array has no name."""
+    if isinstance(given, spaces.Dict):
+        return {name: space.shape or () for name, space in given.items()}
+    if isinstance(given, spaces.Space):
+        return {"": given.shape or ()}
+    parts = given if isinstance(given, dict) else {"": given}
+    return {name: np.shape(values)[1:] for name, values in parts.items()}
+
+
+def _describe(shapes: dict[str, tuple[int, ...]]) -> str:
+    named = [f"{name} {shape}".strip() for name, shape in shapes.items()]
+    return f"shape {named[0]}" if "" in shapes else f"the shapes {', '.join(named)}"
+
+
+def _channel_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+def _probability(name: str, text: str, default: float) -> float:
+    try:
+        value = float(text or default)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{name}:{text} is not a probability; write for example {name}:0.9")
+    return value
+
+
+def is_scripted(spec: str | Path) -> bool:
+    """Whether `spec` names an agent that no file is needed for."""
+    return str(spec).partition(":")[0] in SCRIPTED
+
+
+def find_zip(spec: str | Path) -> Path:
+    """The agent's file: the path itself, `agent.zip` in a folder, or the path plus `.zip`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(spec)
+    for candidate in (path, path / "agent.zip", path.with_name(path.name + ".zip")):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"no agent at {path}; give the zip that train_agent.py or Stable-Baselines3 saved, "
+        f"the folder of a run, or one of {', '.join(SCRIPTED)}"
+    )
+
+
+def _load_model(path: Path) -> PPO | RecurrentPPO:
+    """Load with the algorithm that saved the file.
+
+    The network runs on the CPU: it is small, and one seed then gives the same actions with and
+    without a GPU.
+    """
+    algorithm = _algorithm_of(path)
+    silence_gym_notice()
+    try:
+        from sb3_contrib import RecurrentPPO
+        from stable_baselines3 import PPO
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        raise MissingDependencyError(
+            f"loading the agent {path} needs {package}, which is not installed; "
+            'run: pip install "dreamenv[agents]"'
+        ) from error
+    model_class = RecurrentPPO if algorithm == "RecurrentPPO" else PPO
+    return model_class.load(path, device="cpu")
+
+
+def _algorithm_of(path: Path) -> str:
+    """Read from the zip's plain JSON which algorithm saved it; nothing is unpickled.
+
+    Raises:
+        CheckpointError: a damaged or foreign file, or an algorithm that is not supported.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            members = set(archive.namelist())
+            text = archive.read("data") if "data" in members and damaged is None else b""
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(
+            f"{path} is not a zip, or is cut off; copy or train it again"
+        ) from error
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged at {damaged!r}; copy or train it again")
+    foreign = f"{path} is a zip, but not an agent saved by Stable-Baselines3"
+    if not {"data", "policy.pth"} <= members:
+        raise CheckpointError(foreign)
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(foreign) from error
+    if not isinstance(data, dict):
+        raise CheckpointError(foreign)
+    policy = data.get("policy_class", {})
+    module = policy.get("__module__", "") if isinstance(policy, dict) else ""
+    # Only PPO and its relatives clip; of these, sb3-contrib's have policies of their own modules.
+    if "clip_range" in data and "maskable" not in module:
+        recurrent = "recurrent" in module or "_last_lstm_states" in data
+        return "RecurrentPPO" if recurrent else "PPO"
+    raise CheckpointError(
+        f"{path} was saved by another algorithm than PPO or RecurrentPPO (its policy is from "
+        f"{module or 'an unknown module'}); train one with train_agent.py"
+    )

@@ -1,0 +1,101 @@
+"""The folder of a run: what lies where, and whether it may be written to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dreamenv.agents.config import AgentConfig
+from dreamenv.agents.recipes import Recipe
+from dreamenv.core.errors import ConfigError
+from dreamenv.core.files import atomic_write_json, atomic_write_text
+
+FIXED = (
+    *("algo", "env", "env_kwargs", "memory_from", "only_memory"),
+    *("num_envs", "seed", "hyperparameters"),
+)
+"""What a resumed run may not change. Its length, evaluations and device may."""
+
+
+class RunFolder:
+    """`agent.zip`, `config.json`, `eval.jsonl`, `tensorboard/`, `kept/`, `videos/` in one path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.agent = path / "agent.zip"
+        self.config = path / "config.json"
+        self.evaluations = path / "eval.jsonl"
+        self.tensorboard = path / "tensorboard"
+
+    def video_path(self, step: int) -> Path:
+        """GIF of the evaluation after `step` steps."""
+        return self.path / "videos" / f"step_{step:09d}.gif"
+
+    def kept_path(self, step: int) -> Path:
+        """Copy of the agent after `step` steps."""
+        return self.path / "kept" / f"step_{step:09d}.zip"
+
+    def check(self, config: AgentConfig) -> bool:
+        """Whether there is an agent to continue from; writes nothing.
+
+        Raises:
+            ConfigError: the folder holds a run and `resume` is not set, holds something else, or
+                holds a run of another algorithm, environment, seed or recipe.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if not config.resume:
+                raise ConfigError(
+                    f"{self.path} already exists; continue it with --resume, "
+                    "or choose another --out"
+                )
+            self._check_same_run(config)
+        return self.agent.exists()
+
+    def describe(self, config: AgentConfig, recipe: Recipe) -> None:
+        """Write down what this run is, for people and for `check`."""
+        atomic_write_json(
+            self.config,
+            {
+                "config": config.to_json(),
+                "recipe": asdict(recipe),
+                "versions": {name: version(name) for name in ("stable-baselines3", "torch")},
+            },
+        )
+
+    def _check_same_run(self, config: AgentConfig) -> None:
+        try:
+            stored = json.loads(self.config.read_text("utf-8"))["config"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(
+                f"{self.path} holds no agent run that could be continued ({self.config.name} is "
+                "missing or damaged); choose another --out"
+            ) from error
+        wanted = config.to_json()
+        changed = [
+            f"{name} was {stored.get(name)!r}, now {wanted[name]!r}"
+            for name in FIXED
+            if stored.get(name) != wanted[name]
+        ]
+        if changed:
+            raise ConfigError(
+                f"{self.path} holds another run: {'; '.join(changed)}. "
+                "Resume with the same settings, or choose another --out"
+            )
+
+    def read_evaluations(self) -> list[dict[str, Any]]:
+        """The lines of `eval.jsonl`, oldest first."""
+        if not self.evaluations.exists():
+            return []
+        return [json.loads(line) for line in self.evaluations.read_text("utf-8").splitlines()]
+
+    def last_evaluated_step(self) -> int:
+        """Step count of the latest evaluation; 0 if there is none."""
+        return max((line["step"] for line in self.read_evaluations()), default=0)
+
+    def append_evaluation(self, evaluation: dict[str, Any]) -> None:
+        """Add a line. The file is replaced as a whole, so that no reader meets half a line."""
+        lines = [json.dumps(line) for line in [*self.read_evaluations(), evaluation]]
+        atomic_write_text(self.evaluations, "\n".join(lines) + "\n")

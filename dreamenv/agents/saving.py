@@ -1,0 +1,77 @@
+"""Agents on disk: ordinary Stable-Baselines3 zips that also hold the random state for resuming."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from dreamenv.agents.recipes import Model
+from dreamenv.core.errors import CheckpointError, DreamEnvError
+from dreamenv.core.files import atomic_write_bytes
+
+NOT_SAVED = ("_last_obs", "_last_episode_starts", "_last_lstm_states", "tensorboard_log")
+"""Tied to the running environments, the device or this machine; a loaded agent makes its own."""
+
+
+def save_model(model: BaseAlgorithm, path: Path) -> None:
+    """Write weights, optimiser, schedules, step count and random state as one file, atomically.
+
+    Raises:
+        DreamEnvError: the file cannot be written; the agent saved before is still there.
+    """
+    model.random_state = _random_state()  # type: ignore[attr-defined]
+    buffer = io.BytesIO()
+    model.save(buffer, exclude=NOT_SAVED)
+    try:
+        atomic_write_bytes(path, buffer.getvalue())
+    except OSError as error:
+        raise DreamEnvError(
+            f"cannot save the agent to {path}: {error.strerror}; make room, then continue with "
+            "--resume from the agent saved before"
+        ) from error
+
+
+def load_model(algo: str, path: Path, env: VecEnv, device: str) -> Model:
+    """Continue from a saved agent: everything but the episodes then under way, which start anew.
+
+    Raises:
+        CheckpointError: `env` has other spaces than the agent was trained in.
+    """
+    algorithm = RecurrentPPO if algo == "recurrent_ppo" else PPO
+    try:
+        model = algorithm.load(path, env=env, device=device)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be continued in this environment: {error}") from error
+    # Loading seeded the environments as at the start; the mazes of the first rollouts again
+    # would be a smaller training set than an uninterrupted run sees.
+    seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
+    env.seed(int(seed >> 1))
+    _restore_random_state(model.random_state)  # type: ignore[union-attr]
+    return model
+
+
+def _random_state() -> dict[str, Any]:
+    """State of every global generator that training draws from, as arrays and plain data."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state().numpy(),
+        "cuda": [state.numpy() for state in torch.cuda.get_rng_state_all()],
+    }
+
+
+def _restore_random_state(state: dict[str, Any]) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(torch.from_numpy(state["torch"]))
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([torch.from_numpy(one) for one in state["cuda"]])

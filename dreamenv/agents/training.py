@@ -1,0 +1,133 @@
+"""One training run from configuration to saved agent."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv
+
+from dreamenv.agents.callbacks import Clock, EvaluateAgent, KeepAgent, ProgressBar, SaveAgent
+from dreamenv.agents.config import AgentConfig
+from dreamenv.agents.envs import DEAD_WORKER_ERRORS, close, find_spec, is_dream, make_vec_env
+from dreamenv.agents.observations import OnlyMemory, has_memory, seen_frame
+from dreamenv.agents.recipes import build_model, make_recipe
+from dreamenv.agents.run_folder import RunFolder
+from dreamenv.agents.saving import load_model
+from dreamenv.core.errors import ConfigError, DreamEnvError
+
+
+def run(config: AgentConfig) -> Path:
+    """Train as `config` says; see `agents.train`."""
+    folder = RunFolder(config.out)
+    resuming = folder.check(config)
+    recipe = make_recipe(config.num_envs, config.hyperparameters)
+    _check_device(config.device)
+    _check_memory(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    with ExitStack() as stack:
+        env = make_vec_env(
+            config.env, config.num_envs, config.seed, config.env_kwargs, config.memory_from
+        )
+        stack.callback(close, env)
+        if config.only_memory:
+            env = OnlyMemory(env)
+        if resuming:
+            model = load_model(config.algo, folder.agent, env, config.device)
+        else:
+            model = build_model(config.algo, recipe, env, config.seed, config.device)
+        eval_env = None
+        if config.eval_every:
+            eval_env = _make_evaluation_env(config, env)
+            stack.callback(close, eval_env)
+        # Nothing is written before everything could be made: a mistake leaves no folder behind.
+        folder.describe(config, recipe)
+        model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
+        stack.callback(model.logger.close)
+
+        # Saving comes first: an evaluation is never newer than the agent it belongs to.
+        callbacks: list[BaseCallback] = [
+            Clock(),
+            SaveAgent(folder.agent, config.save_every, model.num_timesteps),
+        ]
+        if config.keep_every:
+            callbacks.append(KeepAgent(folder, config.keep_every, model.num_timesteps))
+        if eval_env is not None:
+            callbacks.append(EvaluateAgent(eval_env, config, folder))
+        if config.progress:
+            progress_bar = ProgressBar(config.steps)
+            stack.callback(progress_bar.close)
+            callbacks.append(progress_bar)
+        try:
+            model.learn(
+                max(0, config.steps - model.num_timesteps),
+                callback=callbacks,
+                reset_num_timesteps=not resuming,
+            )
+        except DEAD_WORKER_ERRORS as error:
+            raise DreamEnvError(
+                f"the process of an environment died after {model.num_timesteps} steps; its own "
+                "error, if it had time for one, is printed above (memory full? try fewer "
+                f"--num-envs). Continue with --resume from the last save in {config.out}"
+            ) from error
+    return folder.agent
+
+
+def _make_evaluation_env(config: AgentConfig, env: VecEnv) -> VecEnv:
+    """Environments to evaluate in, checked against those trained in.
+
+    Raises:
+        ConfigError: an agent of `env` cannot act there, or there is nothing to film.
+    """
+    env_id, env_kwargs = config.evaluation_env()
+    num_envs = min(config.num_envs, config.eval_episodes)
+    eval_env = make_vec_env(env_id, num_envs, config.eval_seed, env_kwargs, config.memory_from)
+    if config.only_memory and has_memory(eval_env.observation_space):
+        eval_env = OnlyMemory(eval_env)
+    problems = [
+        f"the {name} of {env_id} is {there}, but {config.env} has {here}"
+        for name in ("observation_space", "action_space")
+        if (there := getattr(eval_env, name)) != (here := getattr(env, name))
+    ]
+    if problems and has_memory(env.observation_space) != has_memory(eval_env.observation_space):
+        problems.append(
+            "both need memory or none: observation=memory among the arguments of a dream, "
+            "memory_from for a real environment"
+        )
+    if config.video and not is_image_space(seen_frame(eval_env.observation_space)):
+        problems.append(f"videos show what the agent sees, but {env_id} does not observe images")
+    if problems:
+        close(eval_env)
+        raise ConfigError("; ".join(problems))
+    return eval_env
+
+
+def _check_memory(config: AgentConfig) -> None:
+    """Refuse `memory_from` where nothing reads it."""
+    env_ids = {config.env, config.evaluation_env()[0]}
+    if config.memory_from is not None and all(is_dream(find_spec(name)) for name in env_ids):
+        raise ConfigError(
+            "memory_from is for real environments; a dream shows its own memory if its arguments "
+            "have observation=memory"
+        )
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that is not there; Stable-Baselines3 would train on the CPU without a word.
+
+    Raises:
+        ConfigError: unknown to torch, or CUDA without a GPU.
+    """
+    if name == "auto":
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"torch knows no device {name!r}; try cpu, cuda or auto") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} was asked for, but torch sees no GPU; try cpu or auto")

@@ -1,0 +1,1 @@
+"""The `dreamenv` command: one verb per file."""

@@ -1,0 +1,80 @@
+"""`python -m dreamenv trust`: calibrate how far a checkpoint's dreams are to be trusted."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import Any
+
+SPANS = (16, 64)
+"""Imagined frames over which signals are compared: while dreams hold, and long after."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `trust`."""
+    parser.add_argument("--checkpoint", required=True, help="folder, or bundled:NAME")
+    parser.add_argument("--rollouts", required=True, help="store of held-out episodes")
+    parser.add_argument("--clips", type=int, default=160, help="stretches to dream")
+    parser.add_argument("--context", type=int, default=32, help="frames watched of each")
+    parser.add_argument("--horizon", type=int, default=64, help="frames dreamt of each")
+    parser.add_argument("--seed", type=int, default=0, help="of stretches and noise")
+    parser.add_argument("--device", default="auto", help="torch device")
+    parser.add_argument(
+        "--test", help="store of other held-out episodes: compare signals on it, write --out"
+    )
+    parser.add_argument("--out", help="JSON for the comparison, needed with --test")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, and compare if there is a store to compare on."""
+    # Imported late, so that --help and mistyped options need not wait for torch.
+    from dreamenv.core.errors import ConfigError
+    from dreamenv.dream.trust import TRUST
+    from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
+    from dreamenv.evaluation.trust.comparison import compare_stores
+    from dreamenv.world_model.checkpoint import checkpoint_folder
+
+    if bool(args.test) != bool(args.out):
+        raise ConfigError("--test and --out belong together: what to compare on, and where to say")
+    folder = checkpoint_folder(args.checkpoint)
+    sizes = args.clips, args.context, args.horizon, args.seed
+    how = {"device": args.device, "progress": sys.stderr.isatty()}
+    if args.test:
+        spans = tuple(span for span in SPANS if span < args.horizon) + (args.horizon,)
+        trust, result = compare_stores(folder, args.rollouts, args.test, *sizes, spans=spans, **how)
+        trust.save(folder)
+        _write(args, result, f"first {spans[0]} frames")
+    else:
+        trust = calibrate_checkpoint(folder, args.rollouts, *sizes, **how)
+    shown = ", ".join(
+        f"{u:.2f} → {e:.2f}" for u, e in zip(trust.uncertainty, trust.explained, strict=True)
+    )
+    print(f"uncertainty → trust: {shown}\nwritten: {folder / TRUST}")
+    return 0
+
+
+def _write(args: argparse.Namespace, result: dict[str, Any], span: str) -> None:
+    from dreamenv.core.files import atomic_write_json
+    from dreamenv.core.machine import machine
+    from dreamenv.core.statistics import CONFIDENCE
+    from dreamenv.core.tables import aligned
+
+    about = {
+        "command": "python -m dreamenv " + shlex.join(sys.argv[1:]),
+        "machine": machine(args.device),
+        "interval": f"{CONFIDENCE:.0%} percentile bootstrap over episodes",
+    }
+    atomic_write_json(args.out, about | result)
+    for line in aligned(_table(result, span)):
+        print(line)
+    print(f"written: {args.out}")
+
+
+def _table(result: dict[str, Any], span: str) -> list[list[str]]:
+    first = next(iter(result["signals"].values()))[span]
+    rows = [[f"signal, {span}", *first]]
+    for name, scores in result["signals"].items():
+        values = [scores[span][column]["mean"] for column in first]
+        rows.append([name, *("-" if v is None else f"{v:.3f}" for v in values)])
+    return rows

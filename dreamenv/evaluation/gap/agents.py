@@ -1,0 +1,82 @@
+"""The agents of a gap report, and what they are called in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gymnasium.spaces import Space
+
+from dreamenv.agents.loading import find_zip, is_scripted, load_agent
+
+
+@dataclass(frozen=True)
+class GapAgent:
+    """One agent."""
+
+    label: str
+    """Unlike that of any other."""
+    spec: str
+    kind: str
+    """Algorithm, or the name of a scripted agent."""
+    observation: str
+    """What it must be shown, "frame" or "memory"."""
+    identity: str
+    """Changes when the agent does: its name, or the SHA-256 of its file."""
+    in_full: bool
+    """Whether more than its returns is reported."""
+
+
+def gap_agents(agents: Sequence[str], population: Sequence[str], actions: Space) -> list[GapAgent]:
+    """Load every agent once, to know it; the same agent given twice counts once.
+
+    Raises:
+        CheckpointError: no such agent, or one of other actions.
+    """
+    found: dict[str, GapAgent] = {}
+    specs = list(map(str, [*agents, *population]))
+    labels = _labels(specs)
+    for i, spec in enumerate(specs):
+        identity = spec
+        if not is_scripted(spec):
+            identity = hashlib.sha256(find_zip(spec).read_bytes()).hexdigest()
+        if identity not in found:
+            agent = load_agent(spec, actions, seed=0)
+            found[identity] = GapAgent(
+                labels[spec], spec, agent.name, agent.observation, identity, i < len(agents)
+            )
+    return list(found.values())
+
+
+def _labels(specs: Sequence[str]) -> dict[str, str]:
+    """Short names of different specs: as many of the last parts of a path as it takes."""
+    parts = {
+        spec: [spec] if is_scripted(spec) else _telling_parts(Path(spec))
+        for spec in dict.fromkeys(specs)
+    }
+    short = {spec: 1 for spec in parts}
+    while True:
+        named = {spec: "/".join(parts[spec][-count:]) for spec, count in short.items()}
+        names = list(named.values())
+        clashing = [
+            spec
+            for spec, name in named.items()
+            if names.count(name) > 1 and short[spec] < len(parts[spec])
+        ]
+        if not clashing:
+            break
+        for spec in clashing:
+            short[spec] += 1
+    return {
+        spec: f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
+        for i, (spec, name) in enumerate(named.items())
+    }
+
+
+def _telling_parts(path: Path) -> list[str]:
+    """Of a path, without what all agents' files share."""
+    parts = [*path.parent.parts, path.stem if path.suffix == ".zip" else path.name]
+    telling = [part for part in parts if part not in ("/", "agent", "kept", ".", "..")]
+    return telling or [str(path)]

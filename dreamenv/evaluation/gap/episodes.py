@@ -1,0 +1,93 @@
+"""What an agent did and was paid, from each of several spawns, in one world."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamenv.core.files import atomic_write_bytes, atomic_write_text
+
+
+@dataclass(frozen=True)
+class Plays:
+    """n episodes of at most h steps. After an episode's end rewards are 0 and trust is NaN."""
+
+    rewards: np.ndarray
+    """(n, h) float64."""
+    actions: np.ndarray
+    """(n, h, …) as the environment took them; after an end the last one once more."""
+    lengths: np.ndarray
+    """(n,) steps until the environment terminated, or h."""
+    frames: np.ndarray
+    """(n, f, H, W, C) uint8: the first f ≤ h frames that were arrived at, of the model's size."""
+    trust: np.ndarray
+    """(n, h): the dream's trust in each frame; NaN where nobody told."""
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        return len(self.rewards)
+
+    @property
+    def returns(self) -> np.ndarray:
+        """(n,): the plain sum of each episode's rewards."""
+        return self.rewards.sum(1)
+
+
+def join_plays(parts: Sequence[Plays]) -> Plays:
+    """Several plays, one after the other."""
+    return Plays(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Plays))
+    )
+
+
+class PlayCache:
+    """Plays on disk, each under the name of what decides it, so that a killed report goes on.
+
+    Args:
+        folder: of the files; made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: dict[str, Any]) -> Plays | None:
+        """What was saved under `key`, plain data; None if nothing was, or it is damaged."""
+        try:
+            with np.load(self._path(key), allow_pickle=False) as stored:
+                return Plays(*(stored[field.name] for field in fields(Plays)))
+        except Exception:  # a damaged file raises whatever it meets first; it is then made again
+            return None
+
+    def save(self, key: dict[str, Any], plays: Plays) -> None:
+        """Keep plays for `load` with an equal key."""
+        buffer = io.BytesIO()
+        arrays = {field.name: getattr(plays, field.name) for field in fields(Plays)}
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        atomic_write_bytes(self._path(key), buffer.getvalue())
+
+    def load_number(self, key: dict[str, Any]) -> float | None:
+        """What `save_number` saved; None as for `load`."""
+        try:
+            return float(self._path(key, "txt").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def save_number(self, key: dict[str, Any], value: float) -> None:
+        """Keep a number for `load_number` with an equal key."""
+        atomic_write_text(self._path(key, "txt"), repr(value))
+
+    def _path(self, key: dict[str, Any], suffix: str = "npz") -> Path:
+        return self.folder / f"{digest(key)[:32]}.{suffix}"
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain data."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""Where the paired episodes of a gap report begin, in both worlds."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamenv.core.errors import ConfigError
+from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
+from dreamenv.evaluation.gap.episodes import digest
+from dreamenv.rollouts.store import RolloutStore
+
+LENGTH = 32
+"""Frames of a spawn drawn from a store."""
+
+
+@dataclass(frozen=True)
+class GapSpawns:
+    """Spawns and where they are from."""
+
+    spawns: Spawns
+    about: dict[str, Any]
+    """Plain data, without paths."""
+
+    def __len__(self) -> int:
+        """Number of spawns."""
+        return len(self.spawns)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(n,): equal for spawns of one real episode, which do not vary by themselves."""
+        seeds = [source["seed"] for source in self.spawns.sources]
+        return np.unique(seeds, return_inverse=True)[1]
+
+    @property
+    def steps_before(self) -> np.ndarray:
+        """(n,): steps of the real environment from its reset to each spawn."""
+        return np.array([len(source["actions"]) for source in self.spawns.sources])
+
+    def select(self, index: np.ndarray) -> GapSpawns:
+        """Only some of them."""
+        spawns = self.spawns
+        chosen = Spawns(
+            spawns.frames[index], spawns.actions[index], [spawns.sources[i] for i in index]
+        )
+        return GapSpawns(chosen, self.about)
+
+    def identity(self) -> str:
+        """What tells these spawns from others."""
+        frames = hashlib.sha256(self.spawns.frames.tobytes()).hexdigest()
+        return digest([frames, self.spawns.actions.tolist(), self.spawns.sources])
+
+
+def choose_spawns(
+    checkpoint: str | Path,
+    count: int,
+    rollouts: str | Path | None = None,
+    latest_start: int | None = None,
+    near_rewards: float = 0.0,
+    seed: int = 0,
+) -> GapSpawns:
+    """Take spawns from a rollout store, or those of the checkpoint.
+
+    Args:
+        checkpoint: of the world model.
+        count: how many, at most as many as the checkpoint has.
+        rollouts: a store to draw from; None takes the checkpoint's own spawns.
+        latest_start: step of the real episode at which a spawn begins at the latest; None for any.
+        near_rewards: share of the spawns drawn from a store that end shortly before a reward.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: a number out of range; no spawn is left, or none says how to get there.
+        RolloutError: the store does not fit the model, or has no such stretches.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    if count < 1:
+        raise ConfigError(f"spawns must be at least 1, not {count}")
+    dreamer = load_dreamer(checkpoint)
+    about: dict[str, Any] = {"latest_start": latest_start}
+    if rollouts is not None:
+        spawns = spawns_from_rollouts(
+            dreamer.folder, rollouts, count, LENGTH, seed, near_rewards, latest_start
+        )
+        store = RolloutStore(rollouts)
+        about |= {
+            "from": "rollouts",
+            "near_rewards": near_rewards,
+            "store": {"env_id": store.env_id, "episodes": store.num_episodes},
+        }
+        return GapSpawns(spawns, about)
+    if near_rewards:
+        raise ConfigError(
+            "the share of spawns near rewards is drawn from rollouts: give --rollouts"
+        )
+    own = dreamer.spawns
+    if any("actions" not in source for source in own.sources):
+        raise ConfigError(
+            f"the spawns of {checkpoint} were stored by an earlier version and do not say how to "
+            "bring the real environment there; give --rollouts, or write them anew with "
+            "dreamenv.dream.spawns.save_spawns"
+        )
+    begins = np.array([source["start"] for source in own.sources])
+    usable = np.flatnonzero(begins <= (np.inf if latest_start is None else latest_start))
+    if not len(usable):
+        raise ConfigError(
+            f"no spawn of {checkpoint} begins at step {latest_start} or before; the earliest "
+            f"begins at {begins.min()}"
+        )
+    about |= {"from": "checkpoint"}
+    return GapSpawns(own, about).select(usable[:count])

@@ -1,0 +1,1 @@
+"""Measures of frames and rewards, real against dreamt."""

@@ -1,0 +1,76 @@
+"""Rollouts to measure a world model on: are they of its environment, and clips of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from dreamenv.core.errors import RolloutError
+from dreamenv.evaluation.metrics.open_loop import Clips, cut_clips, join_clips
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.windows import Windows
+from dreamenv.world_model.config import WorldModelConfig
+from dreamenv.world_model.preprocessing import fit_frames
+
+
+def require_rollouts_of(store: RolloutStore, config: WorldModelConfig, env_id: str | None) -> None:
+    """Check that rollouts are of the environment and the actions that a model dreams.
+
+    Raises:
+        RolloutError: they are not; says what to collect instead.
+    """
+    if env_id is not None and store.env_id != env_id:
+        raise RolloutError(
+            f"{store.path} holds rollouts of {store.env_id}, but the model dreams {env_id}; "
+            f"collect some with: python -m dreamenv collect --env {env_id} ..."
+        )
+    space, actions = store.action_space, config.actions
+    if isinstance(space, Discrete):
+        fits = actions.n == space.n
+    else:
+        low, high = space.low.ravel().tolist(), space.high.ravel().tolist()
+        fits = (actions.low, actions.high) == (tuple(low), tuple(high))
+    channels = store.observation_space.shape[-1]
+    if not fits or channels != config.frame_channels:
+        raise RolloutError(
+            f"{store.path} holds actions from {space} and frames of {channels} channels, but the "
+            f"model takes {actions} and {config.frame_channels} channels; use rollouts of the "
+            "environment, and the version of it, that the model was trained on"
+        )
+
+
+def draw_clips(
+    store: RolloutStore, count: int, length: int, size: tuple[int, int], seed: int
+) -> Clips:
+    """Cut `count` clips of `length` frames, spread evenly over the episodes that are long enough.
+
+    Raises:
+        RolloutError: no episode has `length` frames.
+    """
+    usable = np.flatnonzero(store.lengths + 1 >= length)
+    windows = Windows(store, length)
+    rng = np.random.default_rng(seed)
+    # Shuffled, so that fewer clips than episodes are not all from the oldest ones.
+    usable = rng.permutation(usable)
+    parts = []
+    for i in range(count):
+        episode = int(usable[i % len(usable)])
+        window = windows.read(episode, int(rng.integers(store.lengths[episode] + 2 - length)))
+        window["frames"] = fit_frames(window["frames"], size)
+        parts.append(cut_clips(window, [0], length, episode))
+    return join_clips(parts)
+
+
+def describe_store(store: RolloutStore) -> dict[str, Any]:
+    """What decides and what characterises the episodes of a store, without its path."""
+    return {
+        "env_id": store.env_id,
+        "episodes": store.num_episodes,
+        "steps": store.num_steps,
+        "reward_events": int(store.reward_events.sum()),
+        "reset_seeds": [int(store.seeds.min()), int(store.seeds.max())],
+        "policies": sorted(set(store.policies)),
+        "metadata": store.metadata,
+    }

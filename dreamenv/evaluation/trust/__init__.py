@@ -1,0 +1,1 @@
+"""Calibrating how far a dream's frames can be trusted."""

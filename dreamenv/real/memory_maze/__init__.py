@@ -1,0 +1,1 @@
+"""Memory Maze (Pasukonis et al., 2022): everything this package knows about it."""

@@ -1,0 +1,102 @@
+"""`SpawnedEnv`: a real environment that begins its episodes where dreams begin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from dreamenv.core.errors import EnvironmentUsageError
+
+CONTEXT = 32
+"""Frames of context where a source does not say at which step its spawn starts."""
+
+
+class SpawnedEnv(gymnasium.Wrapper):
+    """Brings an environment to a spawn's state by the seed and the actions that once led there.
+
+    Exact for environments that are a function of seed and actions, as Memory Maze is. A time
+    limit inside would count the steps that lead to the spawn: make the environment with
+    `max_episode_steps=-1` and put `gymnasium.wrappers.TimeLimit` around this wrapper.
+
+    Args:
+        env: the real environment.
+        sources: where episodes begin if `reset` is told nothing else: one is drawn for each
+            episode, by the first number of the seed's generator, as dreams draw their spawns. So
+            with the `sources` of a dream's spawns the same seed begins at the same spawn. Without
+            sources, episodes begin as those of `env`.
+    """
+
+    def __init__(self, env: gymnasium.Env, sources: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(env)
+        self.sources = list(sources)
+        self._generator = np.random.default_rng()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: of the environment, or of the draw where `sources` were given.
+            options: `source`, a mapping: begin there. `seed` and `actions`, those of
+                `Spawns.sources`; `start`, if given, is the step of the first frame of context.
+                All other options are the environment's own.
+
+        Returns:
+            The spawn's last frame, and the info of the environment with `context`: the frames
+            (t, H, W, C) up to that one, and the t − 1 actions between them. If `sources` were
+            drawn from, `spawn` is the index of the one drawn.
+
+        Raises:
+            EnvironmentUsageError: no such source, or the environment ended on the way there.
+        """
+        options = dict(options or {})
+        source, drawn = options.pop("source", None), {}
+        if source is None and self.sources:
+            if seed is not None:
+                self._generator = np.random.default_rng(seed)
+            drawn = {"spawn": int(self._generator.integers(len(self.sources)))}
+            source = self.sources[drawn["spawn"]]
+        if source is None:
+            observation, info = self.env.reset(seed=seed, options=options or None)
+            frames, actions = [np.array(observation)], self._stack([])
+        else:
+            observation, info, frames, actions = self._replay(source, options)
+        return observation, {**info, **drawn, "context": (np.stack(frames), actions)}
+
+    def _replay(
+        self, source: Mapping[str, Any], options: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any], list[np.ndarray], np.ndarray]:
+        if not isinstance(source, Mapping) or not {"seed", "actions"} <= set(source):
+            raise EnvironmentUsageError(
+                "a source is a dict with 'seed' and 'actions', all of them since the reset, not "
+                f"{list(source) if isinstance(source, Mapping) else source!r}; spawns stored by "
+                "earlier versions lack the actions: write them anew with "
+                "dreamenv.dream.spawns.save_spawns"
+            )
+        actions = self._stack(source["actions"])
+        start = int(source.get("start", max(0, len(actions) + 1 - CONTEXT)))
+        if not 0 <= start <= len(actions):
+            raise EnvironmentUsageError(
+                f"a spawn that starts at step {start} cannot end after {len(actions)} actions"
+            )
+        observation, info = self.env.reset(seed=int(source["seed"]), options=options or None)
+        frames = [np.array(observation)] if start == 0 else []
+        for step, action in enumerate(actions, 1):
+            observation, _, terminated, truncated, info = self.env.step(action)
+            if terminated or truncated:
+                raise EnvironmentUsageError(
+                    f"the episode ended after {step} of the {len(actions)} actions to the spawn; "
+                    "is the source of this environment? A time limit belongs around SpawnedEnv, "
+                    "not inside: make the environment with max_episode_steps=-1"
+                )
+            if step >= start:
+                frames.append(np.array(observation))  # a copy: it may be the same buffer each step
+        return observation, info, frames, actions[start:]
+
+    def _stack(self, actions: Sequence[Any]) -> np.ndarray:
+        space = self.action_space
+        return np.asarray(actions, space.dtype).reshape(-1, *(space.shape or ()))

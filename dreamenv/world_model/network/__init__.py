@@ -1,0 +1,1 @@
+"""The network: layers, attention, scan, conditioning, tokenizer and heads."""

@@ -1,0 +1,1 @@
+"""Fast executions of one imagined frame, all of them equal to the network's own."""

@@ -1,0 +1,1 @@
+"""Imagining on the CPU with compiled C."""

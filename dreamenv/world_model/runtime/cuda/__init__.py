@@ -1,0 +1,1 @@
+"""Imagining on CUDA with Triton kernels and recorded graphs."""

@@ -1,0 +1,134 @@
+"""What all jobs of a grid share, made once: rollouts, tokenizer, encoded rollouts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from dreamenv.core.device import pick_device
+from dreamenv.core.errors import DreamEnvError, RolloutError
+from dreamenv.core.files import atomic_write_json
+from dreamenv.core.locking import locked
+from dreamenv.rollouts.collect import collect
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.worker import CollectSettings
+from dreamenv.training.data import LatentWindows
+from dreamenv.training.train import model_config, take_tokenizer, train
+from dreamenv.world_model.model import WorldModel
+from experiments.grid import Grid
+from experiments.job import fingerprint
+from experiments.queue import Say
+from experiments.suite import Rollouts
+from experiments.tasks import draw
+
+
+def prepare(grid: Grid, workers: int = 1, say: Say = print) -> None:
+    """Make whatever is not there yet; one process does, others on the same folder wait for it.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; the same call goes on.
+        RolloutError: a store holds other rollouts than the suite asks for.
+        DreamEnvError: the tokenizer cannot be trained.
+    """
+    with _alone(grid, say):
+        for rollouts in grid.suite.rollouts.values():
+            _collect(grid, rollouts, workers, say)
+        _draw_tasks(grid)
+        if not grid.suite.tokenizer_from:
+            _train_tokenizer(grid, say)
+        _encode(grid)
+
+
+@contextlib.contextmanager
+def _alone(grid: Grid, say: Say) -> Iterator[None]:
+    path = grid.out / "preparation.lock"
+    with locked(path) as mine:
+        if mine:
+            yield
+            return
+    say("another process prepares rollouts and tokenizer; waiting for it")
+    with locked(path, wait=True):
+        yield
+
+
+def _collect(grid: Grid, rollouts: Rollouts, workers: int, say: Say) -> None:
+    path = grid.store(rollouts)
+    settings = CollectSettings(
+        rollouts.env_id,
+        rollouts.policies,
+        rollouts.seed,
+        {"max_episode_steps": rollouts.episode_steps},
+        record_info=rollouts.record_info,
+    )
+    with contextlib.suppress(RolloutError):
+        store = RolloutStore(path)
+        wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
+        if store.metadata.get("collect") == wanted and store.num_steps >= rollouts.frames:
+            return
+    say(f"collecting {rollouts.frames} frames of {rollouts.env_id} into {path}")
+    complete = collect(
+        settings.env_id,
+        rollouts.frames,
+        settings.policies,
+        workers,
+        path,
+        settings.seed,
+        settings.env_kwargs,
+        record_info=settings.record_info,
+    )
+    if not complete:
+        raise KeyboardInterrupt
+
+
+def _draw_tasks(grid: Grid) -> None:
+    """Draw the clips of every task once: what the rollouts lack is found before hours of training.
+
+    Raises:
+        RolloutError: names the task.
+    """
+    path = grid.out / "tasks_drawn.json"
+    drawn: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    suite = grid.suite
+    for cell in suite.cells:
+        size, stride = grid.architecture(cell).frame_size, grid.train_config(cell, 0).stride
+        for name in cell.tasks or suite.default_tasks:
+            task = suite.tasks[name]
+            rollouts = suite.rollouts_of(name)
+            about = [dataclasses.asdict(rollouts), dataclasses.asdict(task), size, stride]
+            if fingerprint(about) not in drawn:
+                try:
+                    draw(task, RolloutStore(grid.store(rollouts)), size, stride)
+                except RolloutError as error:
+                    raise RolloutError(f"task {name!r}: {error}") from error
+                drawn.append(fingerprint(about))
+    atomic_write_json(path, drawn)
+
+
+def _train_tokenizer(grid: Grid, say: Say) -> None:
+    job = grid.tokenizer_job()
+    if job.scores() is not None:
+        return
+    say("training the tokenizer that all cells share")
+    job.enter()
+    run = train(grid.tokenizer_config())
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    records = [r for r in map(json.loads, lines) if r["stage"] == "tokenizer"]
+    held_out = [r for r in records if r["kind"] == "held_out"]
+    if not held_out:
+        raise DreamEnvError(f"{run} holds no metrics of the tokenizer; delete it and run again")
+    job.finish({"psnr": held_out[-1]["psnr"], "seconds": records[-1]["seconds"]})
+
+
+def _encode(grid: Grid) -> None:
+    """Write the file of encoded rollouts that all cells share, unless it is there."""
+    config = grid.train_config(grid.suite.cells[0], seed=0)
+    store = RolloutStore(config.data)
+    model = WorldModel(model_config(config, store)).to(pick_device(config.device))
+    model.compute_dtype = getattr(torch, config.dtype)
+    take_tokenizer(model, config.tokenizer_from)
+    LatentWindows(store, model, Path(config.latents), window=2, pose=config.pose.split(","))
