@@ -27,6 +27,7 @@ IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(PYTHON_IN_VENV) -m ruff check .
+	$(PYTHON_IN_VENV) -m ruff format --check .
 	$(PYTHON_IN_VENV) -m mypy
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q $(IN_PARALLEL)
 

@@ -189,7 +189,7 @@ def dream_of_the_ring(
         env_id="Ring-v0",
         trust=lambda steps: NoTrust(missing="the ring was not calibrated"),
     )
-    for module in ("dream.vector_env", "evaluation.gap_spawns"):
+    for module in ("dream.vector_env", "evaluation.gap.starts"):
         monkeypatch.setattr(f"dreamenv.{module}.load_dreamer", lambda *_: dreamer)
 
 

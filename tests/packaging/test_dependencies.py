@@ -78,7 +78,7 @@ def test_set_up_installs_the_pinned_extras() -> None:
 
 def test_every_extra_named_to_a_user_exists() -> None:
     sources = [*ROOT.glob("*.py"), *ROOT.glob("*.md")]
-    for folder in ("dreamenv", "agents", "docs", "scripts", "benchmarks"):
+    for folder in ("dreamenv", "experiments", "docs", "scripts", "benchmarks"):
         sources += [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".md"}]
     named = {
         (path.relative_to(ROOT).as_posix(), extra.strip())
@@ -99,7 +99,7 @@ def imported_distributions(*folders: str) -> set[str]:
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules.add(node.module.partition(".")[0])
-    modules -= set(sys.stdlib_module_names) | {"dreamenv", "agents"}
+    modules -= set(sys.stdlib_module_names) | {"dreamenv", "experiments"}
     return {canonicalize_name(providers.get(module, [module])[0]) for module in modules}
 
 
@@ -110,10 +110,10 @@ def declared(texts: list[str]) -> set[str]:
 def test_everything_imported_is_declared() -> None:
     extras = [text for extra in EXTRAS if extra != "dev" for text in EXTRAS[extra]]
     allowed = declared(PROJECT["dependencies"]) | declared(extras) | {"gym-notices"}  # gym's own
-    assert imported_distributions("dreamenv", "agents") - allowed == set()
+    assert imported_distributions("dreamenv", "experiments") - allowed == set()
 
 
 def test_every_base_dependency_is_imported() -> None:
-    unused = declared(PROJECT["dependencies"]) - imported_distributions("dreamenv", "agents")
+    unused = declared(PROJECT["dependencies"]) - imported_distributions("dreamenv", "experiments")
     # TensorBoard is reached through torch.utils.tensorboard.
     assert unused - {"tensorboard"} == set()

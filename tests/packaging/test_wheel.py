@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, source)
     # Folders that must stay out of the wheel are there to be picked up by mistake.
-    for name in ("dreamenv", "agents", "tests/packaging"):
+    for name in ("dreamenv", "experiments", "tests/packaging"):
         shutil.copytree(
             ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )

@@ -6,7 +6,8 @@ The interpreter needs no GPU, only the packages, which the usual environment doe
     MAMBA_SKIP_CUDA_BUILD=TRUE MAMBA_FORCE_BUILD=TRUE \\
         pip install --no-build-isolation --no-deps "mamba-ssm>=2.3,<3"
     TRITON_INTERPRET=1 MAMBA_DETERMINISTIC=1 python -m pytest \\
-        tests/world_model/network/test_mamba_kernels.py tests/world_model/runtime/test_triton_kernels.py
+        tests/world_model/network/test_mamba_kernels.py \\
+        tests/world_model/runtime/test_triton_kernels.py
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.world_model.preprocessing import fit_frames
 from tests.evaluation.ring_env import RingEnv
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "open_loop.py"
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "open_loop.py"
 
 
 def measured(checkpoint: Path, rollouts: Path, **changes: Any) -> dict[str, Any]:
