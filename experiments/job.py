@@ -14,7 +14,7 @@ from typing import Any
 
 from dreamenv.core.errors import CheckpointError
 from dreamenv.core.files import atomic_write_json
-from dreamenv.core.locking import locked
+from dreamenv.core.locks import locked
 
 RUN, SCORES, ERROR, SETTINGS = "run", "scores.json", "error.json", "job.json"
 LOCK, STALE = "lock", "stale"

@@ -13,7 +13,7 @@ import torch
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json
-from dreamenv.core.locking import locked
+from dreamenv.core.locks import locked
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.worker import CollectSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dreamenv.core.errors import DreamEnvError
-from dreamenv.core.locks import lock
+from dreamenv.core.locks import take_lock
 
 UNFINISHED = ".dreamenv-unfinished"
 """Ending of the temporary names under which files and folders are written."""
@@ -64,7 +64,7 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             with contextlib.suppress(OSError):  # no locks here: nobody can sweep either
-                lock(descriptor, wait=True)
+                take_lock(descriptor, wait=True)
         folder.mkdir(exist_ok=True)  # again, if it was swept before it was locked
         yield folder
 
@@ -134,7 +134,7 @@ def _remove_if_left(path: Path) -> None:
     with contextlib.suppress(OSError):  # gone already, or not ours to remove
         descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
         try:
-            if not lock(descriptor):
+            if not take_lock(descriptor):
                 return
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -149,7 +149,7 @@ def _unfinished_file(path: Path) -> tuple[int, str]:
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         with contextlib.suppress(OSError):  # no locks here: nobody can sweep either
-            lock(handle, wait=True)
+            take_lock(handle, wait=True)
         if os.path.exists(name):
             return handle, name
         os.close(handle)  # swept between its making and its locking

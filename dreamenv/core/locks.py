@@ -1,69 +1,39 @@
-"""Locks on files, which the operating system drops when their holder dies, however it dies."""
+"""Exclusive locks on files and folders, held by one process at a time and dropped when it dies."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from dreamenv.core.errors import DreamEnvError, FolderInUseError
 
 LOCK = ".lock"
 """Name of the file by which a folder is held."""
-BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-"""How operating systems say that another process holds a lock."""
-LOCKED_BYTE = 1 << 30
-"""On Windows a locked byte cannot be read: one far behind what is written in the file."""
+PAUSE = 0.2
+"""Seconds between two tries where the system can only say whether a lock is free (Windows)."""
 
 
-def lock(descriptor: int, wait: bool = False) -> bool:
-    """Take the exclusive lock of an open file, until it is closed or this process ends.
-
-    Two descriptors of one file exclude each other in one process too.
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold an exclusive lock on a file while inside; yields whether it was to be had.
 
     Args:
-        descriptor: of the file, or on POSIX systems of a folder.
-        wait: block until the lock is free.
-
-    Returns:
-        Whether it was to be had; always True with `wait`.
+        path: made if absent, with its folder; never deleted.
+        wait: block until it is free.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: the file cannot be made, or its file system knows no locks.
     """
-    try:
-        try:
-            import fcntl
-        except ImportError:
-            _lock_windows(descriptor, wait)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno in BUSY:
-            return False
-        raise
-    return True
-
-
-def _lock_windows(descriptor: int, wait: bool) -> None:
-    import msvcrt
-
-    place = os.lseek(descriptor, 0, os.SEEK_CUR)
-    os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
-    try:
-        while True:
-            try:
-                # LK_LOCK gives up after ten seconds.
-                mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
-                return msvcrt.locking(descriptor, mode, 1)  # type: ignore[attr-defined]
-            except OSError as error:
-                if not wait or error.errno not in BUSY:
-                    raise
-    finally:
-        os.lseek(descriptor, place, os.SEEK_SET)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        yield take_lock(file, wait)  # closing the file releases the lock
 
 
 @contextlib.contextmanager
@@ -77,70 +47,108 @@ def hold_folder(folder: str | Path) -> Iterator[None]:
         DreamEnvError: the folder cannot be made or written to.
     """
     folder = Path(folder)
-    made: list[Path] = []
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with contextlib.ExitStack() as stack:
             try:
-                made = _make(folder)
-                descriptor = _take(folder / LOCK)
+                file = stack.enter_context(_held(folder / LOCK))
             except OSError as error:
                 raise DreamEnvError(
-                    f"cannot write to {folder}: {error.strerror or error}; give write permission "
-                    "or choose another folder"
+                    f"cannot write to {folder}: {error.strerror or error}; give write permission, "
+                    "make room, or choose another folder"
                 ) from error
-            stack.callback(os.close, descriptor)
             if os.name != "nt":  # removed while it is held: who opened it before will notice
-                stack.callback((folder / LOCK).unlink, missing_ok=True)
+                stack.callback(Path(file.name).unlink, missing_ok=True)
             yield
     finally:
-        for path in reversed(made):
+        for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make a folder; returns what had to be made, outermost first."""
-    missing = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def _take(path: Path) -> int:
-    """Lock the file at `path` and write down who holds it; returns its descriptor."""
+def _held(path: Path) -> IO[bytes]:
+    """The file at `path`, locked, with what process that is written into it."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)  # which its last holder may have made
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = path.open("a+b")
         try:
             try:
-                mine = lock(descriptor)
+                mine = take_lock(file)
             except OSError:  # a network drive without locks: nobody can be kept out
-                return descriptor
+                return file
             if not mine:
                 raise FolderInUseError(
-                    f"another run is at work in {path.parent}: {_holder(descriptor)}; wait for it, "
-                    "stop it, or choose another folder"
+                    f"another run is at work in {path.parent}: {_holder(file)}; wait for it, stop "
+                    "it, or choose another folder"
                 )
-            if _is_at(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return descriptor
-            os.close(descriptor)  # its last holder has just removed it
+            if _is_at(file, path):
+                # Behind the first byte, which may be locked against reading too.
+                file.truncate(0)
+                file.write(f" process {os.getpid()} on {socket.gethostname()}".encode())
+                file.flush()
+                return file
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
+        file.close()  # its last holder has just removed it
 
 
-def _holder(descriptor: int) -> str:
+def _holder(file: IO[bytes]) -> str:
     try:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return os.read(descriptor, 200).decode("utf-8", "replace") or "a process just begun"
+        file.seek(1)
+        return file.read(200).decode("utf-8", "replace") or "a process just begun"
     except OSError:
         return "another process"
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def _is_at(file: IO[bytes], path: Path) -> bool:
     """Whether an open file is still the one that a path leads to."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def take_lock(file: IO[bytes] | int, wait: bool = False) -> bool:
+    """Lock an open file until it is closed, or its process dies, however it dies.
+
+    Args:
+        file: or its descriptor; except on Windows also that of a folder.
+        wait: block until the lock is free.
+
+    Returns:
+        Whether the lock was to be had; always True with `wait`.
+
+    Raises:
+        OSError: the file system, or this Python, knows no locks.
+    """
+    fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+    if msvcrt is None:
+        raise OSError(errno.ENOLCK, "this Python has neither fcntl nor msvcrt to lock files with")
+    descriptor = file if isinstance(file, int) else file.fileno()
+    while True:
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)  # one byte, at the same place by everyone
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK):
+                raise
+            if not wait:
+                return False
+            time.sleep(PAUSE)
+        else:
+            return True
+
+
+def _module(name: str) -> Any:
+    """A module that only some systems have, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None

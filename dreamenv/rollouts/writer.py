@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.core.locking import take_lock
+from dreamenv.core.locks import take_lock
 from dreamenv.rollouts.arrays import (
     create_array,
     discard_uncommitted,

@@ -99,7 +99,7 @@ def test_outside_the_main_thread_nothing_is_handled() -> None:
 
 def killed_while_writing(program: str, folder: Path) -> None:
     """Run a program that kills itself."""
-    start = "import os, signal, sys\nfrom pathlib import Path\nfrom dreamenv import files\n"
+    start = "import os, signal, sys\nfrom pathlib import Path\nfrom dreamenv.core import files\n"
     command = [sys.executable, "-c", start + program, str(folder)]
     assert subprocess.run(command).returncode == -signal.SIGKILL
 

@@ -1,86 +1,81 @@
-"""A folder has one run at a time, and is free again as soon as that run is gone."""
+"""A lock is one process's at a time, freed by its death, whatever the system locks with."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
+import errno
+import importlib
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from dreamenv.core.errors import DreamEnvError, FolderInUseError
-from dreamenv.core.locks import LOCK, hold_folder
+from dreamenv.core.locks import locked
 
-HOLDER = """
+HOLD = """
 import sys
-from dreamenv.core.locks import hold_folder
-with hold_folder(sys.argv[1]):
-    print("held", flush=True)
+from pathlib import Path
+from dreamenv.core.locks import locked
+with locked(Path(sys.argv[1])) as mine:
+    print(mine, flush=True)
     sys.stdin.read()
 """
 
 
-def hold_elsewhere(folder: Path) -> subprocess.Popen:
-    """A process that holds a folder until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+def test_a_lock_is_one_processs_until_it_dies(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+    assert holder.stdout is not None and holder.stdin is not None
+    assert holder.stdout.readline() == "True\n"
+    with locked(path) as mine:
+        assert not mine
+    holder.kill()
+    holder.communicate()
+    with locked(path) as mine:
+        assert mine
+    with locked(path, wait=True) as mine:
+        assert mine
 
 
-def test_the_second_is_refused_with_the_first_ones_process_and_machine(tmp_path: Path) -> None:
-    with hold_elsewhere(tmp_path) as process:
-        message = f"another run is at work in .*: process {process.pid} on {socket.gethostname()}"
-        with pytest.raises(FolderInUseError, match=message), hold_folder(tmp_path):
-            raise AssertionError
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
-        with hold_folder(tmp_path):
-            pass
-    assert list(tmp_path.iterdir()) == []
+def without(monkeypatch: pytest.MonkeyPatch, *names: str, **fakes: types.SimpleNamespace) -> None:
+    """Imports of `names` fail, and of `fakes` give these."""
+    before = importlib.import_module
+
+    def import_module(name: str) -> object:
+        if name in names:
+            raise ImportError(name)
+        return fakes[name] if name in fakes else before(name)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
 
 
-def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
-    with hold_elsewhere(tmp_path) as process:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert (tmp_path / LOCK).exists()
-        with hold_folder(tmp_path):
-            pass
+def test_where_there_is_no_fcntl_windows_locks_one_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, taken = list[tuple[int, int]](), [True, True, False]
+
+    def locking(descriptor: int, mode: int, count: int) -> None:
+        asked.append((mode, count))
+        if taken.pop(0):
+            raise OSError(errno.EACCES, "Permission denied")
+
+    fake = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
+    without(monkeypatch, "fcntl", msvcrt=fake)
+    monkeypatch.setattr("dreamenv.core.locks.PAUSE", 0.0)
+    with locked(tmp_path / "lock") as mine:
+        assert not mine
+    with locked(tmp_path / "lock", wait=True) as mine:
+        assert mine
+    assert asked == [(2, 1)] * 3
 
 
-def test_two_in_one_process_exclude_each_other_too(tmp_path: Path) -> None:
-    with hold_folder(tmp_path):
-        with pytest.raises(FolderInUseError, match=str(os.getpid())), hold_folder(tmp_path):
-            raise AssertionError
-        with pytest.raises(FolderInUseError), hold_folder(tmp_path):
-            raise AssertionError
-
-
-def test_a_folder_that_stays_empty_goes_again_and_another_stays(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), hold_folder(tmp_path / "a" / "b"):
-        raise KeyError
-    assert list(tmp_path.iterdir()) == []
-    with hold_folder(tmp_path / "a" / "b"):
-        (tmp_path / "a" / "b" / "result").touch()
-    assert (tmp_path / "a" / "b" / "result").exists()
-    (tmp_path / "empty").mkdir()
-    with hold_folder(tmp_path / "empty"):
+def test_without_any_locks_there_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, "fcntl", "msvcrt")
+    with pytest.raises(OSError, match="neither fcntl nor msvcrt"), locked(tmp_path / "lock"):
         pass
-    assert (tmp_path / "empty").exists()
-
-
-def test_what_cannot_be_written_to_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with (
-        pytest.raises(DreamEnvError, match="cannot write to .*file"),
-        hold_folder(tmp_path / "file"),
-    ):
-        raise AssertionError

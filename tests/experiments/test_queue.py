@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dreamenv.core.errors import CheckpointError
-from dreamenv.core.locking import locked
+from dreamenv.core.locks import locked
 from experiments.job import Job
 from experiments.queue import run_queue
 

@@ -87,6 +87,8 @@ def unnamed_encodings(source: str) -> Iterator[int]:
         name = call.func.attr if isinstance(call.func, ast.Attribute) else None
         if isinstance(call.func, ast.Name):
             name = call.func.id
+        if ast.unparse(call.func) == "os.open":  # a descriptor, of bytes
+            continue
         keywords = {keyword.arg for keyword in call.keywords}
         texts = [a.value for a in call.args if isinstance(a, ast.Constant)]
         modes = [str(k.value.value) for k in call.keywords
