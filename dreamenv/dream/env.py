@@ -19,11 +19,9 @@ from dreamenv.world_model.checkpoint import checkpoint_folder
 
 
 class DreamEnv(gymnasium.Env):
-    """A dreamt environment; arguments, observations, reset options and info as `DreamVectorEnv`.
+    """A dreamt environment; arguments, observations and reset options as of `DreamVectorEnv`.
 
-    In `info`, keys that `DreamVectorEnv` masks out are absent: `source` is there after `reset`,
-    unless the episode began from the caller's context; `trust` if the checkpoint has a
-    calibration of it.
+    `info` holds the keys of `DreamVectorEnv` without their masks, as NumPy scalars.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
@@ -125,6 +123,14 @@ class DreamEnv(gymnasium.Env):
         """
         return keys_to_action(self.vector.dreamer.env_id, self.action_space)
 
+    def source(self) -> dict[str, Any] | None:
+        """The real rollout that the present episode began in, as `DreamVectorEnv.source` tells it.
+
+        Raises:
+            EnvironmentUsageError: before `reset`.
+        """
+        return self.vector.source()[0]
+
     def get_state(self) -> DreamState:
         """Everything that the future of this dream depends on; of one slot.
 
@@ -173,6 +179,5 @@ def _first(observations: Observation) -> Observation:
 
 
 def _of_first(info: dict[str, Any]) -> dict[str, Any]:
-    """What a vector's info tells of its only slot, numbers as Python's own."""
-    told = {name: values[0] for name, values in info.items() if info.get(f"_{name}", [False])[0]}
-    return {name: v.item() if isinstance(v, np.generic) else v for name, v in told.items()}
+    """What a vector's info tells of its only slot, as NumPy scalars."""
+    return {name: values[0] for name, values in info.items() if not name.startswith("_")}

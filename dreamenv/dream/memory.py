@@ -7,7 +7,7 @@ learns in the dream and acts in the real environment, with the same memory in bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from dreamenv.world_model.state import State
 
 Context = tuple[NDArray, NDArray]
 """Frames (t, h, w, C) uint8 and the t − 1 actions between them; episodes go on from the last."""
+
+EPISODE_CONTEXT = "episode_context"
+"""The method of a real environment that returns the `Context` which its episode began with."""
 
 
 class EpisodeMemory:
@@ -141,8 +144,8 @@ class EpisodeMemory:
 class WithMemory(gymnasium.Wrapper):
     """One real environment, observed as a dream with `observation="memory"`.
 
-    An episode's memory begins with `info["context"]` where the environment gives one, as
-    `dreamenv.real.replayed.SpawnedEnv` does, else with its first frame.
+    An episode's memory begins with what the environment's method `episode_context` returns, if it
+    has one, as `dreamenv.real.replayed.SpawnedEnv` does, else with its first frame.
 
     Args:
         env: a real environment that shows uint8 frames (height, width, channels).
@@ -170,7 +173,11 @@ class WithMemory(gymnasium.Wrapper):
     ) -> tuple[dict[str, NDArray], dict[str, Any]]:
         """Begin an episode, and its memory anew."""
         frame, info = self.env.reset(seed=seed, options=options)
-        self._memory.begin([0], [info.get("context") or only(frame, self.action_space)])
+        if self.env.has_wrapper_attr(EPISODE_CONTEXT):
+            context = self.env.get_wrapper_attr(EPISODE_CONTEXT)()
+        else:
+            context = only(frame, self.action_space)
+        self._memory.begin([0], [context])
         return self._show(), info
 
     def step(self, action: Any) -> tuple[dict[str, NDArray], Any, bool, bool, dict[str, Any]]:
@@ -203,6 +210,7 @@ class WithMemoryVector(VectorWrapper):
         self.single_observation_space = self._memory.observation_space
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._mode = env.metadata["autoreset_mode"]
+        self._contexts = _contexts_of(env)
         self._ended = np.zeros(env.num_envs, np.bool_)
 
     def reset(
@@ -215,7 +223,7 @@ class WithMemoryVector(VectorWrapper):
         everyone = np.ones(self.num_envs, np.bool_)
         mask = np.array((options or {}).get("reset_mask", everyone))
         frames, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        self._begin(mask, frames, info)
+        self._begin(mask, frames)
         self._ended &= ~mask
         return self._memory.show(), info
 
@@ -231,21 +239,31 @@ class WithMemoryVector(VectorWrapper):
             shown = self._memory.show()
             for i in np.flatnonzero(ended):
                 info["final_obs"][i] = {name: values[i] for name, values in shown.items()}
-            self._begin(ended, frames, info)
+            self._begin(ended, frames)
         else:
             self._memory.watch(frames, actions)
             if self._mode == AutoresetMode.NEXT_STEP and self._ended.any():
-                self._begin(self._ended, frames, info)  # this step was their reset
+                self._begin(self._ended, frames)  # this step was their reset
             self._ended = ended
         return self._memory.show(), rewards, terminated, truncated, info
 
-    def _begin(self, mask: NDArray[np.bool_], frames: NDArray, info: dict[str, Any]) -> None:
-        given, slots = info.get("_context", np.zeros_like(mask)), np.flatnonzero(mask)
-        space = self.single_action_space
-        self._memory.begin(
-            slots.tolist(),
-            [info["context"][i] if given[i] else only(frames[i], space) for i in slots],
-        )
+    def _begin(self, mask: NDArray[np.bool_], frames: NDArray) -> None:
+        slots = np.flatnonzero(mask).tolist()
+        if self._contexts is not None:
+            given = self._contexts()
+            contexts = [given[i] for i in slots]
+        else:
+            contexts = [only(frames[i], self.single_action_space) for i in slots]
+        self._memory.begin(slots, contexts)
+
+
+def _contexts_of(env: VectorEnv) -> Callable[[], Sequence[Context]] | None:
+    """What returns the contexts of all slots; None where not every one has such a method."""
+    call = getattr(env.unwrapped, "call", None)
+    # Asked for what it lacks, an environment in a process of its own would end.
+    if call is None or not all(call("has_wrapper_attr", EPISODE_CONTEXT)):
+        return None
+    return lambda: call(EPISODE_CONTEXT)
 
 
 def only(frame: NDArray, space: Space) -> Context:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError, MissingDependencyError
 from dreamenv.core.quiet import silence_gym_notice
-from dreamenv.dream.memory import EpisodeMemory, only
+from dreamenv.dream.memory import EPISODE_CONTEXT, EpisodeMemory, only
 from dreamenv.dream.vector_env import DreamVectorEnv
 
 silence_gym_notice()
@@ -34,9 +34,8 @@ TOLD = ("spawn", "uncertainty", "trust")
 class DreamVecEnv(VecEnv):
     """Adapter of `DreamVectorEnv`, whose arguments it takes; NumPy in, NumPy out.
 
-    Observations are handed on as they come, without another copy. `infos` hold `spawn`,
-    `uncertainty` and, where the checkpoint has a calibration, `trust`; `reset_infos` also
-    `source`.
+    Observations are handed on as they come, without another copy. `infos` and `reset_infos` hold
+    the keys of `DreamEnv`; `infos` also those that Stable-Baselines3 wants.
 
     Args:
         num_envs: number of slots.
@@ -79,7 +78,7 @@ class DreamVecEnv(VecEnv):
     ) -> tuple[Observations, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Step; a slot that ended has begun anew, its last frame is `terminal_observation`."""
         observations, rewards, terminated, truncated, info = self.dreams.step(self._actions)
-        infos = _rows(info)
+        infos, cut_off = _rows(info), (truncated & ~terminated).tolist()
         done = terminated | truncated
         if done.any():
             ended = np.flatnonzero(done)
@@ -88,7 +87,8 @@ class DreamVecEnv(VecEnv):
             for i in ended:
                 infos[i] = last[i]
                 infos[i]["terminal_observation"] = info["final_obs"][i]
-                infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+        for told, cut in zip(infos, cut_off, strict=True):
+            told["TimeLimit.truncated"] = cut
         return observations, rewards.astype(np.float32), done, infos
 
     def close(self) -> None:
@@ -116,14 +116,14 @@ class DreamVecEnv(VecEnv):
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list:
         """Call a method of the shared environment once; its result stands for every slot.
 
-        `render` gives each slot asked about its own frame.
+        `render` and `source` give each slot asked about its own.
 
         Raises:
             ConfigError: `indices` leave out a slot, but the method acts on all of them.
         """
-        if method_name == "render":
-            images = self.dreams.render()
-            return [images and images[i] for i in self._get_indices(indices)]
+        if method_name in ("render", "source"):
+            each = getattr(self.dreams, method_name)(*args, **kwargs)
+            return [each and each[i] for i in self._get_indices(indices)]
         self._require_all(indices, f"the method {method_name!r}")
         result = getattr(self.dreams, method_name)(*args, **kwargs)
         return [result] * self.num_envs
@@ -137,10 +137,9 @@ class DreamVecEnv(VecEnv):
         return self.env_method("render")
 
     def _tell_of_resets(self, slots: NDArray, info: dict[str, Any]) -> None:
-        rows, told = _rows(info), info.get("_source", np.zeros(self.num_envs, np.bool_))
+        rows = _rows(info)
         for i in slots:
-            source = {"source": info["source"][i]} if told[i] else {}
-            self.reset_infos[i] = rows[i] | source
+            self.reset_infos[i] = rows[i]
 
     def _joint_options(self) -> dict[str, Any] | None:
         """The slots' options as `DreamVectorEnv` takes them: one array of each kind."""
@@ -162,10 +161,9 @@ class DreamVecEnv(VecEnv):
 
 
 def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `info` of all slots tells, slot by slot, as plain numbers."""
+    """What `info` of all slots tells, slot by slot, as NumPy scalars."""
     names = [name for name in TOLD if name in info]
-    columns = [info[name].tolist() for name in names]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*map(info.get, names), strict=True)]
 
 
 def make_dream_vec_env(
@@ -189,8 +187,8 @@ class VecWithMemory(VecEnvWrapper):
     Terminal observations hold memory as well.
 
     Args:
-        venv: real environments that show uint8 frames (height, width, channels). Where their
-            `reset` gives `info["context"]`, memory begins with that.
+        venv: real environments that show uint8 frames (height, width, channels). Where they have
+            a method `episode_context`, memory begins with what that returns.
         checkpoint, device, dtype: of the world model, as for `DreamVectorEnv`.
 
     Raises:
@@ -208,6 +206,7 @@ class VecWithMemory(VecEnvWrapper):
         self._memory = EpisodeMemory(venv.num_envs, checkpoint, device, dtype)
         self._memory.require_same_spaces(venv.observation_space, venv.action_space)
         super().__init__(venv, self._memory.observation_space)
+        self._has_context = venv.has_attr(EPISODE_CONTEXT)
         self._actions: NDArray = np.empty(0)
 
     def reset(self) -> dict[str, NDArray]:
@@ -242,11 +241,8 @@ class VecWithMemory(VecEnvWrapper):
 
     def _begin(self, slots: NDArray, frames: NDArray) -> None:
         self.reset_infos = list(self.venv.unwrapped.reset_infos)  # wrappers do not pass them on
-        contexts = [self.reset_infos[i].get("context") for i in slots]
-        self._memory.begin(
-            slots.tolist(),
-            [
-                context or only(frames[i], self.action_space)
-                for i, context in zip(slots, contexts, strict=True)
-            ],
-        )
+        if self._has_context:
+            contexts = self.venv.env_method(EPISODE_CONTEXT, indices=slots.tolist())
+        else:
+            contexts = [only(frames[i], self.action_space) for i in slots]
+        self._memory.begin(slots.tolist(), contexts)

@@ -41,12 +41,12 @@ class DreamVectorEnv(VectorEnv):
     Every slot draws its spawns, noise and rewards from a generator of its own, so a slot's dream
     depends on its seed and actions alone, not on the batch around it.
 
-    `info` holds, after `reset` and after every step, each with the mask `_key` of the slots that
-    it is about: `spawn`, the index of the spawn that the episode began from, −1 for a context of
-    the caller's; the model's `uncertainty` about the episode (`dreamenv.dream.trust`); and,
-    where the checkpoint has a calibration, `trust` in its frames, from 1 for a real frame to 0
-    for one that is no better than the mean frame. For slots whose episode begins it holds
-    `source`, the real rollout that the spawn was cut from (`dreamenv.dream.spawns.Spawns`).
+    `info` holds the same keys after every `reset` and every step, as (num_envs,) arrays, each with
+    the mask `_key` of the slots that it is about: `spawn`, int64, the index of the spawn that the
+    episode began from, −1 for a context of the caller's; `uncertainty`, float64, the model's own
+    about the episode (`dreamenv.dream.trust`); and, in all of them if the checkpoint has a
+    calibration, else in none, `trust`, float64, in its frames, from 1 for a real frame to 0 for
+    one that is no better than the mean frame. `source` tells where the episodes come from.
 
     `get_state`, `set_state` and `fork` take, restore and multiply all that the future depends on.
     Pickled or copied, an environment keeps that state and refers to the checkpoint.
@@ -211,7 +211,7 @@ class DreamVectorEnv(VectorEnv):
                 self.generators[i] = np.random.default_rng(seed[i])
         self._slots.begin(beginning)
         self._begun = True
-        return self._observe(), self._tell(beginning.mask, beginning.mask)
+        return self._observe(), self._tell(beginning.mask)
 
     def step(
         self, actions: Any
@@ -258,10 +258,24 @@ class DreamVectorEnv(VectorEnv):
             final = {"final_obs": self._final_observations(ended), "_final_obs": ended.copy()}
             final |= {"final_info": self._tell(ended), "_final_info": ended.copy()}
             slots.begin(Beginning(ended))
-            begun = ended
         everywhere = np.ones(self.num_envs, np.bool_)
-        info = self._tell(everywhere, begun) | final
+        info = self._tell(everywhere) | final
         return self._observe(), rewards, terminated, truncated, info
+
+    def source(self) -> tuple[dict[str, Any] | None, ...]:
+        """The real rollout that the present episode of each slot began in.
+
+        Returns:
+            For each slot a copy of its spawn's entry in `dreamenv.dream.spawns.Spawns.sources`,
+            by which the real environment is brought to the same place
+            (`dreamenv.real.replayed.SpawnedEnv`); None where a context of the caller's began it.
+
+        Raises:
+            EnvironmentUsageError: before `reset`.
+        """
+        if not self._begun:
+            raise EnvironmentUsageError("no episode has a source before reset()")
+        return tuple(deepcopy(source) for source in self._slots.source)
 
     def get_state(self) -> DreamState:
         """Everything that the future of these dreams depends on.
@@ -367,10 +381,8 @@ class DreamVectorEnv(VectorEnv):
             final[i] = {"frame": frame, "memory": slots.memory[i].copy()} if both else frame
         return final
 
-    def _tell(
-        self, mask: NDArray[np.bool_], begun: NDArray[np.bool_] | None = None
-    ) -> dict[str, Any]:
-        """`info` of the slots of `mask`, with the sources of those that begin an episode."""
+    def _tell(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
+        """`info` of the slots of `mask`; always the same keys, so that anyone can batch it."""
         slots = self._slots
         told = {"spawn": slots.spawn, "uncertainty": slots.uncertainty}
         if self._tells_trust:
@@ -378,12 +390,6 @@ class DreamVectorEnv(VectorEnv):
         info: dict[str, Any] = {}
         for name, values in told.items():
             info |= {name: values.copy(), f"_{name}": mask.copy()}
-        known = np.zeros_like(mask) if begun is None else begun & (slots.spawn >= 0)
-        if known.any():
-            sources = np.full(self.num_envs, None, object)
-            for i in np.flatnonzero(known):
-                sources[i] = deepcopy(slots.source[i])  # the caller may change it
-            info |= {"source": sources, "_source": known}
         return info
 
     def _check_actions(self, actions: Any) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
@@ -21,6 +22,9 @@ class SpawnedEnv(gymnasium.Wrapper):
     limit inside would count the steps that lead to the spawn: make the environment with
     `max_episode_steps=-1` and put `gymnasium.wrappers.TimeLimit` around this wrapper.
 
+    To the environment's own `info` it adds `spawn`, int64, at every reset and step: the index of
+    the one of `sources` that was drawn for the episode, −1 if none was.
+
     Args:
         env: the real environment.
         sources: where episodes begin if `reset` is told nothing else: one is drawn for each
@@ -33,6 +37,9 @@ class SpawnedEnv(gymnasium.Wrapper):
         super().__init__(env)
         self.sources = list(sources)
         self._generator = np.random.default_rng()
+        self._spawn = np.int64(-1)
+        self._source: Mapping[str, Any] | None = None
+        self._context: tuple[np.ndarray, np.ndarray] | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -46,26 +53,50 @@ class SpawnedEnv(gymnasium.Wrapper):
                 All other options are the environment's own.
 
         Returns:
-            The spawn's last frame, and the info of the environment with `context`: the frames
-            (t, H, W, C) up to that one, and the t − 1 actions between them. If `sources` were
-            drawn from, `spawn` is the index of the one drawn.
+            The spawn's last frame, and the info of the environment with `spawn`.
 
         Raises:
             EnvironmentUsageError: no such source, or the environment ended on the way there.
         """
         options = dict(options or {})
-        source, drawn = options.pop("source", None), {}
+        source, drawn = options.pop("source", None), -1
         if source is None and self.sources:
             if seed is not None:
                 self._generator = np.random.default_rng(seed)
-            drawn = {"spawn": int(self._generator.integers(len(self.sources)))}
-            source = self.sources[drawn["spawn"]]
+            drawn = int(self._generator.integers(len(self.sources)))
+            source = self.sources[drawn]
         if source is None:
             observation, info = self.env.reset(seed=seed, options=options or None)
             frames, actions = [np.array(observation)], self._stack([])
         else:
             observation, info, frames, actions = self._replay(source, options)
-        return observation, {**info, **drawn, "context": (np.stack(frames), actions)}
+        self._spawn, self._source = np.int64(drawn), source
+        self._context = np.stack(frames), actions
+        return observation, {**info, "spawn": self._spawn}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one step of the environment."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, {**info, "spawn": self._spawn}
+
+    def source(self) -> Mapping[str, Any] | None:
+        """Where the present episode began, as dreams tell it; None where `env` itself began it."""
+        return deepcopy(self._source)
+
+    def episode_context(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a world model is to watch before the episode goes on.
+
+        Returns:
+            The frames (t, H, W, C) up to the first observation of the episode, that included, and
+            the t − 1 actions between them.
+
+        Raises:
+            EnvironmentUsageError: before `reset`.
+        """
+        if self._context is None:
+            raise EnvironmentUsageError("no episode has a context before reset()")
+        frames, actions = self._context
+        return frames.copy(), actions.copy()
 
     def _replay(
         self, source: Mapping[str, Any], options: dict[str, Any]

@@ -44,12 +44,12 @@ def begin(slots: int, horizon: int, mode: AutoresetMode) -> tuple[DreamVectorEnv
     observations, info = env.reset(seed=100)
     plain = [PlainDream(100 + i, horizon) for i in range(slots)]
     assert [shown(o) for o in observations] == [(0, p.spawn) for p in plain]
-    assert_told(info, plain, [True] * slots)
+    assert_told(env, info, plain)
     return env, plain
 
 
-def assert_told(info: dict[str, Any], plain: list[PlainDream], begun: list[bool]) -> None:
-    """All slots tell spawn, uncertainty and trust; those that begin, where their spawn is from."""
+def assert_told(env: DreamVectorEnv, info: dict[str, Any], plain: list[PlainDream]) -> None:
+    """All slots tell spawn, uncertainty and trust, and the environment where spawns are from."""
     values = {
         "spawn": [p.spawn for p in plain],
         "uncertainty": [p.count for p in plain],
@@ -57,12 +57,7 @@ def assert_told(info: dict[str, Any], plain: list[PlainDream], begun: list[bool]
     }
     for name, expected in values.items():
         assert info[name].tolist() == expected and info[f"_{name}"].all(), name
-    assert ("source" in info) == any(begun)
-    if any(begun):
-        sources = [
-            {"seed": 100 + p.spawn} if b else None for p, b in zip(plain, begun, strict=True)
-        ]
-        assert info["source"].tolist() == sources and info["_source"].tolist() == begun
+    assert env.source() == tuple({"seed": 100 + p.spawn} for p in plain)
 
 
 @settings(max_examples=40)
@@ -80,13 +75,12 @@ def test_same_step(script: list[list[int]], horizon: int) -> None:
         assert truncated.tolist() == [e[3] for e in expected]
         for i, observation in enumerate(observations):
             assert shown(observation) == (first[i] if ended[i] else expected[i][0])
-        assert_told(info, plain, ended)
+        assert_told(env, info, plain)
         assert ("final_obs" in info) == ("final_info" in info) == any(ended)
         if any(ended):
             final = info["final_info"]
             assert info["_final_obs"].tolist() == info["_final_info"].tolist() == ended
             assert final["_spawn"].tolist() == final["_trust"].tolist() == ended
-            assert "source" not in final
             for i in np.flatnonzero(ended):
                 assert shown(info["final_obs"][i]) == expected[i][0]
                 assert (final["spawn"][i], final["uncertainty"][i]) == last[i]
@@ -107,7 +101,7 @@ def test_next_step(script: list[list[int]], horizon: int) -> None:
         assert rewards.tolist() == [e[1] for e in expected]
         assert terminated.tolist() == [e[2] for e in expected]
         assert truncated.tolist() == [e[3] for e in expected]
-        assert_told(info, plain, ended)
+        assert_told(env, info, plain)
         ended = [e[2] or e[3] for e in expected]
 
 
@@ -118,7 +112,7 @@ def test_disabled(script: list[list[int]], horizon: int) -> None:
     for actions in script:
         observations, rewards, terminated, truncated, info = env.step(np.array(actions))
         expected = [p.step(a) for p, a in zip(plain, actions, strict=True)]
-        assert_told(info, plain, [False] * len(plain))
+        assert_told(env, info, plain)
         assert [shown(o) for o in observations] == [e[0] for e in expected]
         assert rewards.tolist() == [e[1] for e in expected]
         assert terminated.tolist() == [e[2] for e in expected]
@@ -131,7 +125,7 @@ def test_disabled(script: list[list[int]], horizon: int) -> None:
         observations, info = env.reset(options={"reset_mask": ended})
         now = [p.begin() if end else e[0] for p, end, e in zip(plain, ended, expected, strict=True)]
         assert [shown(o) for o in observations] == now
-        for name in ("spawn", "uncertainty", "trust", "source"):
+        for name in ("spawn", "uncertainty", "trust"):
             assert info[f"_{name}"].tolist() == ended.tolist(), name
 
 
@@ -182,8 +176,8 @@ def test_a_single_dream_ends_at_its_horizon_and_must_be_reset() -> None:
     env, plain = DreamEnv(horizon=3), PlainDream(4, 3)
     observation, info = env.reset(seed=4)
     assert shown(observation) == (0, plain.spawn)
-    told = {"spawn": plain.spawn, "uncertainty": 0.0, "trust": 1.0}
-    assert info == told | {"source": {"seed": 100 + plain.spawn}}
+    assert info == {"spawn": plain.spawn, "uncertainty": 0.0, "trust": 1.0}
+    assert env.source() == {"seed": 100 + plain.spawn}
     for _ in range(2):
         for action in (1, 2, 0):
             observation, reward, terminated, truncated, info = env.step(action)
@@ -225,5 +219,5 @@ def test_what_is_returned_stays_as_it_was() -> None:
     assert np.array_equal(first, kept)
     assert all(np.array_equal(a, b) for a, b in zip(info["final_obs"], final, strict=True))
     assert np.array_equal(info["_spawn"], masks)
-    for name in ("spawn", "uncertainty", "trust", "source", "_source"):
+    for name in ("spawn", "uncertainty", "trust"):
         assert np.array_equal(info[name], told[name]), name

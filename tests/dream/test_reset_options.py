@@ -42,11 +42,12 @@ def test_spawns_by_number(counting: None) -> None:
     observations, info = env.reset(seed=0, options={"spawn": [4, 9, 4]})
     assert [shown(o) for o in observations] == [(0, 4), (0, 9), (0, 4)]
     assert info["spawn"].tolist() == [4, 9, 4]
-    assert [source["seed"] for source in info["source"]] == [104, 109, 104]
+    assert env.source() == ({"seed": 104}, {"seed": 109}, {"seed": 104})
     mask = np.array([True, False, True])
     observations, info = env.reset(options={"spawn": 2, "reset_mask": mask})
     assert [shown(o) for o in observations] == [(0, 2), (0, 9), (0, 2)]
-    assert info["_spawn"].tolist() == info["_source"].tolist() == mask.tolist()
+    assert info["_spawn"].tolist() == mask.tolist()
+    assert env.source() == ({"seed": 102}, {"seed": 109}, {"seed": 102})
     single = DreamEnv()
     assert shown(single.reset(options={"spawn": np.int64(7)})[0]) == (0, 7)
 
@@ -64,7 +65,7 @@ def test_contexts_of_the_caller(counting: None) -> None:
     observations, info = env.reset(options={"context": marked(50, 51, 52), "actions": actions})
     assert [shown(o) for o in observations["frame"]] == [(0, 50), (0, 51), (0, 52)]
     assert observations["memory"].tolist() == [[0, 50, 4], [0, 51, 4], [0, 52, 4]]
-    assert info["spawn"].tolist() == [-1] * 3 and "source" not in info
+    assert info["spawn"].tolist() == [-1] * 3 and env.source() == (None, None, None)
     observations, *_ = env.step(np.zeros(3, np.int64))
     assert [shown(o) for o in observations["frame"]] == [(1, 50), (1, 51), (1, 52)]
     mask = np.array([False, True, True])
@@ -154,7 +155,7 @@ def test_dreams_begin_from_rollouts(
     assert np.array_equal(made.spawns.frames, expected.frames) and made.horizon == 4
     observations, info = made.reset(seed=0)
     assert np.array_equal(observations, expected.frames[info["spawn"], -1])
-    assert info["source"].tolist() == [expected.sources[spawn] for spawn in info["spawn"]]
+    assert made.source() == tuple(expected.sources[spawn] for spawn in info["spawn"])
     single = DreamEnv.from_rollouts(counting_store, bare, count=5, length=9, seed=3, horizon=4)
     assert np.array_equal(single.vector.spawns.frames, expected.frames)
     assert isinstance(single, DreamEnv) and single.vector.horizon == 4

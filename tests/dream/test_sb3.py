@@ -48,6 +48,7 @@ def test_ends_are_reported_as_stable_baselines3_expects(counting: None) -> None:
     observations = env.reset()
     assert [shown(o) for o in observations] == [(0, p.spawn) for p in plain]
     assert env.reset_infos == [told_of_reset(p) for p in plain]
+    assert env.env_method("source") == [{"seed": 100 + p.spawn} for p in plain]
     script = np.random.default_rng(0).integers(0, END + 1, (20, 2))
     for actions in script:
         observations, rewards, dones, infos = env.step(actions)
@@ -58,22 +59,21 @@ def test_ends_are_reported_as_stable_baselines3_expects(counting: None) -> None:
             assert (rewards[i], dones[i]) == (reward, terminated or truncated)
             if dones[i]:
                 assert shown(infos[i]["terminal_observation"]) == frame
-                assert infos[i]["TimeLimit.truncated"] is truncated
                 frame = plain[i].begin()
                 assert env.reset_infos[i] == told_of_reset(plain[i])
                 assert infos[i].keys() == {*TOLD, "terminal_observation", "TimeLimit.truncated"}
             else:
-                assert infos[i].keys() == set(TOLD)
+                assert infos[i].keys() == {*TOLD, "TimeLimit.truncated"}
+            assert infos[i]["TimeLimit.truncated"] is truncated
             assert infos[i]["spawn"] == frame_seen[1]
             assert infos[i]["uncertainty"] == frame_seen[0]
             assert infos[i]["trust"] == pytest.approx(1 - frame_seen[0] / 10)
-            assert all(type(infos[i][name]) in (int, float) for name in TOLD)
+            assert all(isinstance(infos[i][name], np.generic) for name in TOLD)
             assert shown(observations[i]) == frame
 
 
 def told_of_reset(plain: PlainDream) -> dict[str, Any]:
-    source = {"seed": 100 + plain.spawn}
-    return {"spawn": plain.spawn, "uncertainty": 0.0, "trust": 1.0, "source": source}
+    return {"spawn": plain.spawn, "uncertainty": 0.0, "trust": 1.0}
 
 
 def test_rewards_are_those_asked_for(counting: None) -> None:
@@ -142,7 +142,7 @@ def test_options_reach_their_slots_once(counting: None) -> None:
     env.set_options([{"context": frames[i], "actions": actions[i]} for i in range(2)])
     assert [shown(o) for o in env.reset()] == [(0, 30), (0, 31)]
     assert [info["spawn"] for info in env.reset_infos] == [-1, -1]
-    assert all("source" not in info for info in env.reset_infos)
+    assert env.env_method("source", indices=[1]) == [None]
     env.seed(10)
     assert [shown(o) for o in env.reset()] == [(0, PlainDream(10 + i, 3).spawn) for i in range(2)]
 

@@ -91,9 +91,6 @@ def same_info(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         assert np.array_equal(mask, theirs[f"_{name}"]), name
         if name == "final_info":
             same_info(ours[name], theirs[name])
-        elif name == "source":  # Gymnasium takes dictionaries apart
-            seeds = [source["seed"] for source in ours[name][mask]]
-            assert seeds == theirs[name]["seed"][mask].tolist()
         else:
             assert data_equivalence(list(ours[name][mask]), list(theirs[name][mask])), name
 
@@ -172,7 +169,7 @@ def test_wrappers_of_vectors(counting: None) -> None:
     assert observations.shape == (2, 16, 16) and observations in grey.observation_space
     listed = wrappers.vector.DictInfoToList(DreamVectorEnv(2))
     _, infos = listed.reset(seed=0)
-    assert [sorted(info) for info in infos] == [["source", "spawn", "trust", "uncertainty"]] * 2
+    assert [sorted(info) for info in infos] == [["spawn", "trust", "uncertainty"]] * 2
     halved = wrappers.vector.TransformReward(DreamVectorEnv(2), lambda reward: reward / 2)
     halved.reset(seed=0)
     assert halved.step(np.array([1, 2]))[1].tolist() == [0.5, 1.0]

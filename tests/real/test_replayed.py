@@ -41,7 +41,7 @@ def test_begins_at_the_spawns_of_a_store(tmp_path: Path, continuous: bool) -> No
     for i, source in enumerate(spawns.sources):
         frame, info = env.reset(options={"source": source})
         np.testing.assert_array_equal(frame, spawns.frames[i, -1])
-        frames, actions = info["context"]
+        frames, actions = env.episode_context()
         np.testing.assert_array_equal(frames, spawns.frames[i])
         np.testing.assert_array_equal(actions, spawns.actions[i, 1:])
         assert actions.dtype == spawns.actions.dtype and info["count"] == step_of(frame)
@@ -53,8 +53,8 @@ def test_a_recorded_maze_comes_back_bit_for_bit(shared_maze: MemoryMazeEnv) -> N
     assert recorded.reward.any()  # something happened, or the test would prove less
     source = {"seed": 3, "actions": recorded.action[:60].tolist()}
     env = SpawnedEnv(shared_maze)
-    frame, info = env.reset(options={"source": source})
-    frames, actions = info["context"]
+    frame, _ = env.reset(options={"source": source})
+    frames, actions = env.episode_context()
     np.testing.assert_array_equal(frame, recorded.observation[60])
     np.testing.assert_array_equal(frames, recorded.observation[61 - CONTEXT : 61])
     np.testing.assert_array_equal(actions, recorded.action[61 - CONTEXT : 60])
@@ -69,6 +69,7 @@ def test_the_seed_draws_the_spawn_that_it_draws_in_the_dream(debug_checkpoint: P
         info = env.reset(seed=seed)[1]
         if seed is not None:
             assert info["spawn"] == dream.reset(seed=seed)[1]["spawn"]
+        assert env.source() == load_spawns(debug_checkpoint).sources[info["spawn"]]
         seen.append(info["spawn"])
     assert seen[:2] == seen[-2:] and len(set(seen)) > 2
 
@@ -77,9 +78,9 @@ def test_without_a_source_it_is_the_environment_itself() -> None:
     env = SpawnedEnv(CountingEnv())
     frame, info = env.reset(seed=7)
     np.testing.assert_array_equal(frame, CountingEnv().reset(seed=7)[0])
-    frames, actions = info["context"]
+    frames, actions = env.episode_context()
     np.testing.assert_array_equal(frames, frame[None])
-    assert actions.shape == (0,) and "spawn" not in info
+    assert actions.shape == (0,) and info["spawn"] == -1
 
 
 def test_other_options_are_the_environments_own() -> None:
@@ -115,7 +116,9 @@ def test_spawns_of_other_lengths_show_their_own_context(counting_store: Path) ->
     spawns = draw_spawns(RolloutStore(counting_store), 1, 40, (8, 8))
     source = spawns.sources[0]
     env = SpawnedEnv(CountingEnv(length=60))
-    assert len(env.reset(options={"source": source})[1]["context"][0]) == 40
+    env.reset(options={"source": source})
+    assert len(env.episode_context()[0]) == 40
     without_start = {k: v for k, v in source.items() if k != "start"}
-    frames = env.reset(options={"source": without_start})[1]["context"][0]
+    env.reset(options={"source": without_start})
+    frames, _ = env.episode_context()
     np.testing.assert_array_equal(frames, spawns.frames[0, -CONTEXT:])
