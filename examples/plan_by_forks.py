@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
+from dreamenv.core.errors import ConfigError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -44,7 +46,10 @@ def plan(
     rng: np.random.Generator,
 ) -> int:
     """The first action of the best sequence found by the cross-entropy method."""
-    count, n = forks.num_envs, forks.single_action_space.n  # type: ignore[attr-defined]
+    actions = forks.single_action_space
+    if not isinstance(actions, Discrete):
+        raise ConfigError(f"sequences of discrete actions are planned, not of {actions}")
+    count, n = forks.num_envs, int(actions.n)
     # Chance is drawn anew for each fork, or plans would rely on noise that will not come.
     state = env.get_state().repeat(count).reseed(int(rng.integers(2**32)))
     probabilities = np.full((depth, n), 1 / n)
@@ -52,13 +57,13 @@ def plan(
     for _ in range(rounds):
         thresholds = probabilities.cumsum(1)[:, None, :-1]  # (depth, 1, n − 1)
         plans = (rng.random((depth, count, 1)) > thresholds).sum(-1).T
-        earned = returns_of(forks, state, plans)
+        earned = returns_of(forks, state, actions.start + plans)
         elite = plans[np.argsort(-earned)[: max(1, round(ELITE * count))]]
         if earned.max() > best_return:
             best, best_return = elite[0], earned.max()
         shares = (elite[:, :, None] == np.arange(n)).mean(0)
         probabilities = 0.9 * shares + 0.1 / n  # never quite sure
-    return int(best[0])
+    return int(actions.start + best[0])
 
 
 def episode(
@@ -69,7 +74,9 @@ def episode(
     env.reset(seed=seed)
     while not ended:
         if forks is None:
-            action = int(rng.integers(env.action_space.n))  # type: ignore[attr-defined]
+            space = env.action_space
+            assert isinstance(space, Discrete)
+            action = int(space.start + rng.integers(space.n))
         else:
             action = plan(env, forks, args.depth, args.rounds, rng)
         _, reward, terminated, truncated, _ = env.step(action)

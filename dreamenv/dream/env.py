@@ -15,6 +15,7 @@ from dreamenv.dream.keys import Keys, keys_to_action
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv, Observation
+from dreamenv.rollouts.actions import fit_actions
 from dreamenv.world_model.checkpoint import checkpoint_folder
 
 
@@ -96,13 +97,12 @@ class DreamEnv(gymnasium.Env):
             EnvironmentUsageError: before `reset`, after the episode's end, or with an action
                 outside the space.
         """
-        if action not in self.action_space:
+        fitting = fit_actions(self.vector.single_action_space, action)
+        if fitting is None:
             raise EnvironmentUsageError(
                 f"action {action!r} is not in the action space {self.action_space}"
             )
-        observations, rewards, terminated, truncated, info = self.vector.step(
-            np.asarray(action)[None]
-        )
+        observations, rewards, terminated, truncated, info = self.vector.step(fitting[None])
         observation, info = _first(observations), _of_first(info)
         return observation, float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 

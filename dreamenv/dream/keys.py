@@ -31,7 +31,7 @@ _PLAIN = string.digits + string.ascii_lowercase
 
 
 def keys_to_action(env_id: str, actions: Space) -> Keys:
-    """The keys of a known environment, else action 0 on key 0, 1 on 1, … 10 on a, 11 on b, …
+    """The keys of a known environment, else the first action on key 0, … the eleventh on a, …
 
     Args:
         env_id: the real environment that the world model learned.
@@ -45,6 +45,7 @@ def keys_to_action(env_id: str, actions: Space) -> Keys:
             f"there are no default keys for actions from {actions}; "
             "give play(env, keys_to_action=...) your own"
         )
-    if env_id.startswith("MemoryMaze-") and actions.n == 6:
+    if env_id.startswith("MemoryMaze-") and actions == Discrete(6):
         return dict(_MEMORY_MAZE)
-    return {(ord(key),): action for action, key in enumerate(_PLAIN[: int(actions.n)])}
+    start = int(actions.start)
+    return {(ord(key),): start + i for i, key in enumerate(_PLAIN[: int(actions.n)])}

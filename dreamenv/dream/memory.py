@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.spaces import action_space, observation_space
+from dreamenv.rollouts.actions import to_model
 from dreamenv.world_model.preprocessing import fit_frames
 from dreamenv.world_model.state import State
 
@@ -97,9 +98,10 @@ class EpisodeMemory:
             together.setdefault(len(context[0]), []).append((slot, context))
         for length, group in together.items():
             frames = np.stack([context[0] for _, context in group])
-            between = np.stack([context[1] for _, context in group])
+            between = to_model(self.action_space, np.stack([context[1] for _, context in group]))
             # No action led to the first frame.
-            actions = np.full((len(group), length, *between.shape[2:]), self._none, self._dtype)
+            none = -1 if between.dtype.kind == "i" else np.nan
+            actions = np.full((len(group), length, *between.shape[2:]), none, between.dtype)
             actions[:, 1:] = between
             start = self.model.initial_state(len(group))
             here = [slot for slot, _ in group]
@@ -111,9 +113,9 @@ class EpisodeMemory:
 
         Args:
             frames: (num_envs, h, w, C) uint8, of any size.
-            actions: (num_envs, …), which led to them.
+            actions: (num_envs, …) of the environment's space, which led to them.
         """
-        actions = np.asarray(actions, self._dtype)[:, None]
+        actions = to_model(self.action_space, actions)[:, None]
         self._state, self._frames, self._features = self._observe(
             self._state, np.asarray(frames)[:, None], actions
         )
@@ -121,14 +123,6 @@ class EpisodeMemory:
     def show(self) -> dict[str, NDArray]:
         """What the agents see: the newest `frame` of every episode and the `memory`."""
         return {"frame": self._frames.copy(), "memory": self._features.copy()}
-
-    @property
-    def _dtype(self) -> type:
-        return np.int64 if self.model.config.actions.discrete else np.float32
-
-    @property
-    def _none(self) -> float:
-        return -1 if self.model.config.actions.discrete else np.nan
 
     def _observe(
         self, state: State, frames: NDArray, actions: NDArray

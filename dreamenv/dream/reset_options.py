@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from dreamenv.core.errors import EnvironmentUsageError
+from dreamenv.dream.spaces import action_space
 from dreamenv.dream.spawns import Spawns
+from dreamenv.rollouts.actions import to_model
 from dreamenv.world_model.config import WorldModelConfig
 
 OPTIONS = ("reset_mask", "spawn", "context", "actions")
@@ -99,29 +102,28 @@ def _read_context(frames: Any, actions: Any, slots: int, config: WorldModelConfi
 def _read_actions(
     actions: Any, batch: tuple[int, ...], length: int, config: WorldModelConfig
 ) -> NDArray:
-    """(…, t) or (…, t, dims), with the value of "none" before those of the t − 1 steps."""
-    known, pose = config.actions, config.conditioning == "pose"
-    dims = () if known.discrete else (len(known.low),)
+    """(…, t) or (…, t, dims) in the model's terms, with "none" before those of the t − 1 steps."""
+    space, pose = action_space(config.actions), config.conditioning == "pose"
     steps = length if pose else length - 1  # a pose belongs to a frame, an action between two
+    shape, discrete = (*batch, steps, *(space.shape or ())), config.actions.discrete
     if actions is None and not steps:
-        actions = np.zeros((*batch, 0, *dims), np.int64 if known.discrete else np.float32)
+        actions = np.zeros(shape, space.dtype)
     given = np.asarray(actions)
-    kinds = "iu" if known.discrete else "iuf"
-    if given.shape != (*batch, steps, *dims) or given.dtype.kind not in kinds:
+    if given.shape != shape or given.dtype.kind not in ("iu" if discrete else "iuf"):
         raise EnvironmentUsageError(
             f"a context of {length} frames needs the {'poses' if pose else 'actions between them'}"
-            f", {'integers' if known.discrete else 'numbers'} of shape {(*batch, steps, *dims)}, "
+            f", {'integers' if discrete else 'numbers'} of shape {shape}, "
             + ("got none" if actions is None else f"got {given.dtype} {given.shape}")
         )
-    if known.discrete:
-        fits = (given >= 0) & (given < known.n)
+    if isinstance(space, Discrete):
+        fits = (given >= space.start) & (given < space.start + space.n)
+        wanted = f"in {space.start} … {space.start + space.n - 1}"
     else:
-        fits = np.isfinite(given)
+        fits, wanted = np.isfinite(given), "finite"
     if not fits.all():
-        wanted = f"in 0 … {known.n - 1}" if known.discrete else "finite"
         raise EnvironmentUsageError(f"the context's actions must be {wanted}, got {given[~fits]}")
-    given = given.astype(np.int64 if known.discrete else np.float32)
+    told = to_model(space, given)
     if pose:
-        return given
-    none = np.full((*batch, 1, *dims), -1 if known.discrete else np.nan, given.dtype)
-    return np.concatenate([none, given], len(batch))
+        return told
+    dims, none = told.shape[len(batch) + 1 :], -1 if discrete else np.nan
+    return np.concatenate([np.full((*batch, 1, *dims), none, told.dtype), told], len(batch))

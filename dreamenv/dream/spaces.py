@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, Space
+from gymnasium.spaces import Box, Dict, Space
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.rollouts.spaces import ActionSpace, space_from_dict
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
 
@@ -13,12 +14,9 @@ OBSERVATIONS = ("frame", "memory")
 """What an agent is shown: the frame, or with it what the world model remembers."""
 
 
-def action_space(config: ActionConfig) -> Space:
-    """The Gymnasium space of a model's actions."""
-    if config.discrete:
-        return Discrete(config.n)
-    low, high = np.array(config.low, np.float32), np.array(config.high, np.float32)
-    return Box(low, high, dtype=np.float32)
+def action_space(config: ActionConfig) -> ActionSpace:
+    """The action space of the environment that a model learned."""
+    return space_from_dict(config.space())
 
 
 def observation_space(model: WorldModel, observation: str) -> Space:

@@ -21,6 +21,7 @@ from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.viewer import Window
+from dreamenv.rollouts.actions import fit_actions, to_model
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
 
 REWARDS = ("likeliest", "expected", "sampled")
@@ -225,7 +226,7 @@ class DreamVectorEnv(VectorEnv):
         """Dream one step in every slot.
 
         Args:
-            actions: (num_envs,) integers, or (num_envs, dims) floats.
+            actions: (num_envs, …) of the action space; for boxes of floats any numbers.
 
         Returns:
             Observations (num_envs, …), rewards, terminated, truncated (num_envs,), and info.
@@ -393,17 +394,13 @@ class DreamVectorEnv(VectorEnv):
         return info
 
     def _check_actions(self, actions: Any) -> NDArray:
+        """Actions in the model's terms."""
         if not self._begun:
             raise EnvironmentUsageError("call reset() before step()")
-        actions = np.asarray(actions)
-        discrete = self.dreamer.model.config.actions.discrete
-        if discrete and actions.dtype.kind in "iu":
-            actions = actions.astype(np.int64)
-        elif not discrete and actions.dtype.kind in "iuf":
-            actions = actions.astype(np.float32)
-        if actions not in self.action_space:
+        fitting = fit_actions(self.single_action_space, actions, (self.num_envs,))
+        if fitting is None:
             raise EnvironmentUsageError(
                 f"actions must be {self.num_envs} elements of {self.single_action_space}, "
                 f"got {actions!r}"
             )
-        return actions
+        return to_model(self.single_action_space, fitting)

@@ -20,7 +20,7 @@ class Episode:
 
     Attributes:
         observation: (T+1, H, W, C) uint8.
-        action: (T,) int64 for Discrete, (T, ...) float32 for Box.
+        action: (T,) int64 for Discrete; for Box (T, ...), in its shape and dtype.
         reward: (T,) float32.
         terminated: (T,) bool, True only where the environment reached a terminal state.
         truncated: (T,) bool, True only where a time limit cut the episode.

@@ -29,7 +29,7 @@ class Policy(Protocol):
 
 
 class UniformPolicy:
-    """Draws every action uniformly from the space (unbounded Box dimensions: standard normal)."""
+    """Draws every action uniformly from the space."""
 
     name = "uniform"
 
@@ -72,10 +72,14 @@ def draw_action(space: ActionSpace, rng: np.random.Generator) -> Any:
     """Draw an action: int for Discrete, an array of the space's dtype for Box."""
     if not isinstance(space, Box):
         return int(space.start + rng.integers(space.n))
-    bounded = np.isfinite(space.low) & np.isfinite(space.high)
-    low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 0.0)
-    action = np.where(bounded, rng.uniform(low, high), rng.standard_normal(space.shape))
-    return np.clip(action, space.low, space.high).astype(space.dtype)
+    assert space.dtype is not None
+    drawn: Any
+    if space.dtype.kind in "iu":
+        low: Any = space.low
+        drawn = rng.integers(low, space.high, dtype=low.dtype, endpoint=True)  # type: ignore[arg-type]
+    else:
+        drawn = np.clip(rng.uniform(space.low, space.high), space.low, space.high)
+    return np.asarray(drawn, space.dtype)
 
 
 # Name -> (module, class, keyword that the number behind the colon sets).

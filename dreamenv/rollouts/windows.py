@@ -12,7 +12,9 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.actions import to_model
 from dreamenv.rollouts.episode import Episode
+from dreamenv.rollouts.spaces import ActionSpace
 from dreamenv.rollouts.store import RolloutStore
 
 # Stands for "no action led here" where actions are indices; Box actions are 0 there.
@@ -20,33 +22,34 @@ START_TOKEN = -1
 
 
 def model_time(
-    episode: Episode, preceding_action: np.ndarray | int | None = None, discrete_start: int = 0
+    episode: Episode, space: ActionSpace, preceding_action: np.ndarray | int | None = None
 ) -> dict[str, np.ndarray]:
     """Shift a stretch of T steps and T+1 observations to model time.
 
     Args:
         episode: the stretch, as recorded.
+        space: of its actions.
         preceding_action: the action that led to its first frame; None at an episode's start.
-        discrete_start: smallest action of a Discrete space; model actions count from 0.
 
     Returns:
         frames (T+1, H, W, C) uint8;
-        action (T+1,) int64, or (T+1, ...) float32 for Box: the one that led to each frame;
+        action (T+1,) int64, or (T+1, dims) float32 for Box: the one that led to each frame, as
+        `dreamenv.rollouts.actions.to_model` gives it;
         reward (T+1,) float32 and terminated (T+1,) bool: received on arriving at each frame;
         is_first (T+1,) bool: no action led to this frame.
         At the first frame reward is 0, terminated False, and action the preceding one; without
         one it is `START_TOKEN` (Box: zeros) and is_first is True.
     """
     frames = len(episode) + 1
-    discrete = np.issubdtype(episode.action.dtype, np.integer)
-    action = np.zeros((frames, *episode.action.shape[1:]), np.int64 if discrete else np.float32)
-    action[1:] = episode.action - discrete_start if discrete else episode.action
+    taken = to_model(space, episode.action)
+    action = np.zeros((frames, *taken.shape[1:]), taken.dtype)
+    action[1:] = taken
     is_first = np.zeros(frames, np.bool_)
     if preceding_action is not None:
-        action[0] = preceding_action - discrete_start if discrete else preceding_action
+        action[0] = to_model(space, np.asarray(preceding_action))
     else:
         is_first[0] = True
-        if discrete:
+        if isinstance(space, Discrete):
             action[0] = START_TOKEN
     reward = np.zeros(frames, np.float32)
     reward[1:] = episode.reward
@@ -83,8 +86,6 @@ class Windows:
             raise RolloutError(f"a window needs at least 1 frame, not {length}")
         self.store = store
         self.length = length
-        space = store.action_space
-        self._discrete_start = int(space.start) if isinstance(space, Discrete) else 0
         everything = range(store.num_episodes)
         chosen = np.array(everything if episodes is None else list(episodes), np.int64)
         if chosen.size and not (0 <= chosen.min() and chosen.max() < store.num_episodes):
@@ -112,7 +113,7 @@ class Windows:
         """Read frames `start`..`start + length - 1` of an episode.
 
         Returns:
-            L = length; frames (L, H, W, C) uint8, action (L,) int64 counted from 0 or (L, ...)
+            L = length; frames (L, H, W, C) uint8, action (L,) int64 counted from 0 or (L, dims)
             float32, reward (L,) float32, terminated (L,) bool, is_first (L,) bool, as in
             `model_time`; the step into the window's first frame is included where there is one.
 
@@ -122,7 +123,7 @@ class Windows:
         # One step more at the front: it carries what was received on arriving at frame `start`.
         front = min(start, 1)
         stretch = self.store.read(episode, start - front, start + self.length - 1)
-        converted = model_time(stretch, discrete_start=self._discrete_start)
+        converted = model_time(stretch, self.store.action_space)
         return {name: values[front:] for name, values in converted.items()}
 
     def sample(self, rng: np.random.Generator, batch: int) -> dict[str, np.ndarray]:

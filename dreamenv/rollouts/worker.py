@@ -12,17 +12,26 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 
 from dreamenv.core.errors import DreamEnvError, RolloutError
+from dreamenv.rollouts.actions import fit_actions
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.policies import Policy, make_policy
-from dreamenv.rollouts.spaces import action_array_type, require_action_space, require_image_space
+from dreamenv.rollouts.spaces import (
+    NO_PICTURE,
+    action_array_type,
+    require_action_space,
+    require_image_space,
+)
 
 # Progress is reported every so many steps; a message costs about as much as rendering a pixel.
 STEPS_PER_REPORT = 50
 # Without any limit a never-ending episode would fill the memory before anything is stored.
 UNLIMITED_STEPS = 100_000
 SEED_RANGE = 2**31
+# MiniGrid's observations, which are declared as images, are at most 25 cells wide and end at 10.
+SMALL_FRAME, MOST_SEEN_CODE = 32, 10
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -85,8 +94,10 @@ def record_episode(
         report: called now and then with the number of steps since the last call.
 
     Raises:
-        RolloutError: a recorded info is missing or changes its shape, or no end is in sight.
+        RolloutError: a recorded info is missing or changes its shape, the policy acts outside the
+            action space, or no end is in sight.
     """
+    space = require_action_space(env.action_space)
     observation, info = env.reset(seed=seed)
     policy.reset(env, policy_seed)
     # Copies: an environment may return the same buffer at every step.
@@ -96,12 +107,20 @@ def record_episode(
     terminations: list[bool] = []
     truncations: list[bool] = []
     while True:
-        action = policy.act(observation)
-        observation, reward, terminated, truncated, info = env.step(action)
         steps = len(rewards) + 1
+        chosen = policy.act(observation)
+        action = fit_actions(space, chosen)
+        if action is None:
+            raise RolloutError(
+                f"step {steps}: policy {policy.name!r} chose {chosen!r}, which is not in {space}"
+            )
+        # What is stored is what the environment is given, so that it can be played again.
+        actions.append(action.copy())
+        observation, reward, terminated, truncated, info = env.step(
+            action.item() if isinstance(space, Discrete) else action
+        )
         truncated = truncated or steps == max_episode_steps
         observations.append(np.array(observation))
-        actions.append(np.array(action))
         rewards.append(float(reward))
         terminations.append(bool(terminated))
         truncations.append(bool(truncated))
@@ -114,10 +133,9 @@ def record_episode(
             raise RolloutError(
                 f"an episode did not end within {steps} steps; give --max-episode-steps"
             )
-    _, action_dtype = action_array_type(require_action_space(env.action_space))
     return Episode(
         observation=np.stack(observations),
-        action=np.stack(actions).astype(action_dtype),
+        action=np.stack(actions).astype(action_array_type(space)[1]),
         reward=np.array(rewards, np.float32),
         terminated=np.array(terminations, np.bool_),
         truncated=np.array(truncations, np.bool_),
@@ -171,8 +189,19 @@ def _serve(connection: Connection, settings: CollectSettings) -> None:
                 settings.record_info,
                 partial(_report, connection, index),
             )
+            _require_picture(episode.observation)
             episode.policy = spec
             connection.send(("episode", index, episode))
+
+
+def _require_picture(frames: np.ndarray) -> None:
+    """Refuse small grids of codes that their space calls images: no picture is so dark throughout.
+
+    Raises:
+        RolloutError: the message names the wrapper that helps.
+    """
+    if min(frames.shape[1:3]) < SMALL_FRAME and (most := int(frames.max())) <= MOST_SEEN_CODE:
+        raise RolloutError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")
 
 
 def _report(connection: Connection, index: int, steps: int) -> None:

@@ -141,9 +141,8 @@ class LatentWindows:
 
 def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
-    discrete_start = int(getattr(store.action_space, "start", 0))
     for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):
-        window = model_time(store.read(episode), discrete_start=discrete_start)
+        window = model_time(store.read(episode), store.action_space)
         frames = fit_frames(window["frames"], model.config.frame_size)
         latents = []
         for start in range(0, len(frames), 256):

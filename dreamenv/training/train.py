@@ -19,6 +19,7 @@ from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, Ro
 from dreamenv.core.files import atomic_write_json, remove_unfinished
 from dreamenv.core.locks import hold_folder
 from dreamenv.rollouts.poses import read_poses
+from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
 from dreamenv.training.config import TrainConfig
@@ -149,16 +150,12 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
     Raises:
         ConfigError: the changes name fields that are not there or not theirs to set, or do not fit
             together; or the tokenizer is for other frames.
-        RolloutError: poses are wanted, and the store has none.
+        RolloutError: poses are wanted, and the store has none; or its actions cannot be dreamt.
     """
-    space = store.action_space
     if config.conditioning == "pose":
         actions = _pose_box(config, store)
-    elif hasattr(space, "n"):
-        actions = ActionConfig(n=int(space.n))
     else:
-        low, high = (tuple(float(x) for x in b.ravel()) for b in (space.low, space.high))
-        actions = ActionConfig(low=low, high=high)
+        actions = ActionConfig.of(space_to_dict(require_action_space(store.action_space)))
     rewards = np.concatenate([store.read_steps(i)["reward"] for i in range(store.num_episodes)])
     values = np.unique(rewards)
     exact = len(values) <= MOST_REWARD_VALUES
@@ -195,6 +192,10 @@ def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
 def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
     """The configuration of the checkpoint to begin with, checked against that of the rollouts."""
     source, _ = read_config(checkpoint_folder(config.weights_from))
+    # Spaces may differ in what the model is not told, such as the number of the first action.
+    told = source.actions.n, source.actions.low, source.actions.high
+    if told == (fitted.actions.n, fitted.actions.low, fitted.actions.high):
+        source = dataclasses.replace(source, actions=fitted.actions)
     there_all, here_all = source.to_dict(), fitted.to_dict()
     for name in FITTED:
         there, here = there_all[name], here_all[name]

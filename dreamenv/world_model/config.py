@@ -12,23 +12,47 @@ from dreamenv.core.errors import ConfigError
 
 T = typing.TypeVar("T")
 
+INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
+FLOATS = ("float32", "float64", "float16")
+
 FORMAT_VERSION = 1
 """Raised whenever an older `config.json` could no longer be read as it stands."""
 
 
 @dataclass(frozen=True)
 class ActionConfig:
-    """The action vocabulary: `n` discrete actions, or a box of `low`..`high` per dimension."""
+    """The action vocabulary: `n` discrete actions, or a box of `low`..`high` per dimension.
+
+    The model counts discrete actions from 0 and takes boxes as flat float32; `start`, `shape` and
+    `dtype` say what they are in the environment. Checkpoints of earlier versions lack these.
+    """
 
     n: int = 0
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    start: int = 0
+    """The environment's smallest discrete action."""
+    shape: tuple[int, ...] = (-1,)
+    """Of the environment's box, () for a single number; −1: as many as bounds."""
+    dtype: str = ""
+    """Of the environment's actions; by default int64 if discrete, float32 for a box."""
 
     def __post_init__(self) -> None:
         if (self.n > 0) == bool(self.low) or len(self.low) != len(self.high):
             raise ConfigError(f"actions are either discrete (n > 0) or a box (low, high): {self}")
         if not all(math.isfinite(low) and low < high < math.inf for low, high in self.bounds):
             raise ConfigError(f"a box of actions needs finite bounds with low < high: {self}")
+        # One form for each meaning, so that equal spaces are equal configurations.
+        flat = self.shape == (-1,)
+        shape = () if self.discrete else (len(self.low),) if flat else self.shape
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "dtype", self.dtype or ("int64" if self.discrete else "float32"))
+        if self.dtype not in (INTEGERS if self.discrete else INTEGERS + FLOATS):
+            raise ConfigError(f"actions cannot have the dtype {self.dtype!r}: {self}")
+        if self.start and not self.discrete:
+            raise ConfigError(f"only discrete actions have a start: {self}")
+        if not self.discrete and (math.prod(shape) != len(self.low) or min(shape, default=1) < 1):
+            raise ConfigError(f"the shape of a box of actions does not fit its bounds: {self}")
 
     @property
     def discrete(self) -> bool:
@@ -39,6 +63,32 @@ class ActionConfig:
     def bounds(self) -> tuple[tuple[float, float], ...]:
         """(low, high) of each dimension of a box."""
         return tuple(zip(self.low, self.high, strict=True))
+
+    @staticmethod
+    def of(space: dict[str, Any]) -> ActionConfig:
+        """The vocabulary of an action space, given as `dreamenv.rollouts.spaces` describes one."""
+        if space["type"] == "Discrete":
+            return ActionConfig(n=space["n"], start=space["start"], dtype=space["dtype"])
+        shape = tuple(space["shape"])
+        low, high = (_flat(space[side], math.prod(shape)) for side in ("low", "high"))
+        return ActionConfig(low=low, high=high, shape=shape, dtype=space["dtype"])
+
+    def space(self) -> dict[str, Any]:
+        """The environment's action space, as `dreamenv.rollouts.spaces` describes one."""
+        if self.discrete:
+            return {"type": "Discrete", "n": self.n, "start": self.start, "dtype": self.dtype}
+        shape, dtype = list(self.shape), self.dtype
+        return {"type": "Box", "low": self.low, "high": self.high, "shape": shape, "dtype": dtype}
+
+
+def _flat(bound: Any, size: int) -> tuple[float, ...]:
+    """A bound of each dimension, from one number for all or from nested lists."""
+    if not isinstance(bound, list | tuple):
+        return (bound,) * size
+    numbers: list[float] = []
+    for part in bound:
+        numbers += _flat(part, 1)
+    return tuple(numbers)
 
 
 @dataclass(frozen=True)

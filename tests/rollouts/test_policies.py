@@ -16,8 +16,9 @@ SPACES = [
     Discrete(4),
     Discrete(3, start=-2),
     Box(-1, 2, (3,), np.float32),
-    Box(np.array([-np.inf, 0], np.float32), np.array([np.inf, 1], np.float32)),
-    Box(0, np.inf, (2,), np.float32),
+    Box(0.1, 0.2, (2, 2), np.float64),
+    Box(np.array([0, -3]), np.array([1, 200]), dtype=np.int16),
+    Box(-1, 1, (), np.float32),
 ]
 
 
@@ -36,6 +37,11 @@ def test_actions_are_in_the_space_and_follow_the_seed(spec, space):
     assert all(space.contains(action) for action in first)
     np.testing.assert_array_equal(first, actions(policy, space, 5))
     assert not np.array_equal(first, actions(policy, space, 6))
+
+
+def test_whole_numbers_are_drawn_up_to_the_last():
+    drawn = np.array(actions(make_policy("uniform"), Box(0, 3, (1,), np.uint8), 0, 400))
+    np.testing.assert_allclose(np.bincount(drawn.ravel()) / 400, 0.25, atol=0.07)
 
 
 def test_uniform_is_uniform_and_sticky_sticks():

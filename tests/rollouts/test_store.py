@@ -16,7 +16,7 @@ from counting_episodes import (
     assert_same_episode,
     counting_episode,
 )
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,9 +173,33 @@ def test_spaces_that_are_no_images_are_refused(tmp_path, space):
     assert not (tmp_path / "s").exists()
 
 
-def test_other_action_spaces_are_refused(tmp_path):
-    with pytest.raises(RolloutError, match="Discrete or Box action space"):
-        RolloutWriter(tmp_path / "s", "X-v0", OBSERVATIONS, MultiDiscrete([2, 3]))
+@pytest.mark.parametrize(
+    "space",
+    [Box(0, 255, (7, 7, 3), np.uint8), Box(0, 10, (16, 16, 3), np.uint8)],
+)
+def test_codes_that_are_declared_as_images_are_refused(tmp_path, space):
+    with pytest.raises(RolloutError, match="codes, not a picture.*RGBImgPartialObsWrapper"):
+        RolloutWriter(tmp_path / "s", "X-v0", space, DISCRETE)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (MultiDiscrete([2, 3]), r"Discrete or Box action space.*unravel_index\(action, \[2, 3\]"),
+        (MultiBinary(60), "number the combinations that matter"),
+        (Tuple([Discrete(2)]), "Discrete or Box action space.*TransformAction"),
+        (Discrete(10**9), "are too many"),
+        (Box(-np.inf, np.inf, (2,)), r"no bounds on some side.*Box\(-1.0, 1.0, \(2,\)\)"),
+        (Box(0, np.inf, (1,)), "no bounds on some side"),
+        (Box(-np.inf, np.inf, (1,), np.int64), "no bounds on some side"),
+        (Box(-3e38, 3e38, (1,), np.float32), "no bounds on some side"),
+        (Box(np.float32([0, 1]), np.float32([1, 1])), "only one value is allowed"),
+    ],
+)
+def test_actions_that_cannot_be_dreamt_are_refused(tmp_path, space, message):
+    with pytest.raises(RolloutError, match=message):
+        RolloutWriter(tmp_path / "s", "X-v0", OBSERVATIONS, space)
+    assert not (tmp_path / "s").exists()
 
 
 def _damage(episode, field, step, value):

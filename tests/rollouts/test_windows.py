@@ -140,7 +140,7 @@ def test_one_frame_windows(store):
 
 def test_model_time_of_a_stretch_in_mid_episode():
     stretch = counting_episode(6)
-    converted = model_time(stretch, preceding_action=2)
+    converted = model_time(stretch, Discrete(ACTIONS), preceding_action=2)
     assert not converted["is_first"].any()
     assert converted["action"].tolist() == [2] + [action_of(t) for t in range(6)]
     assert converted["reward"].tolist() == [0] + [reward_of(t) for t in range(6)]
@@ -168,5 +168,5 @@ def test_discrete_actions_that_do_not_start_at_0(tmp_path):
     assert windows.read(0, 0)["action"].tolist() == [START_TOKEN, *map(action_of, range(4))]
     assert windows.read(0, 1)["action"].tolist() == [*map(action_of, range(5))]
     stretch = RolloutStore(tmp_path).read(0, 2, 4)
-    converted = model_time(stretch, preceding_action=action_of(1) - 1, discrete_start=-1)
+    converted = model_time(stretch, Discrete(ACTIONS, start=-1), action_of(1) - 1)
     assert converted["action"].tolist() == [action_of(t) for t in (1, 2, 3)]

@@ -97,12 +97,11 @@ def cut_pose_clips(
     stride: int = 1,
 ) -> PoseClips:
     """The clips that begin at `places`, each an episode and a frame of it; else as above."""
-    first = int(getattr(store.action_space, "start", 0))
     frames, poses, actions, infos = [], [], [], []
     for episode, start in places:
         stretch = store.read(episode, start, start + (length - 1) * stride)
         poses.append(pose_of(stretch, store, episode)[::stride])
-        window = model_time(stretch, discrete_start=first)
+        window = model_time(stretch, store.action_space)
         frames.append(fit_frames(window["frames"][::stride], size))
         actions.append(without_first_action(window["action"][::stride]))
         infos.append({key: v[::stride] for key, v in stretch.info.items() if key not in POSE})

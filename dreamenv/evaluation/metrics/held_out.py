@@ -189,9 +189,8 @@ def _watch_all(
     """Readings of every episode, and the mean of all frames."""
     total = np.zeros((*model.config.frame_size, model.config.frame_channels))
     readings, frames = [], 0
-    start = int(getattr(store.action_space, "start", 0))
     for i in tqdm(range(store.num_episodes), "rewards", unit="episode", disable=not progress):
-        window = model_time(store.read(i), discrete_start=start)
+        window = model_time(store.read(i), store.action_space)
         window["frames"] = fit_frames(window["frames"], model.config.frame_size)
         total += window["frames"].sum(0, dtype=np.int64)
         frames += len(window["frames"])

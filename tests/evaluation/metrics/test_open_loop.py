@@ -127,7 +127,7 @@ def test_film_strip_shows_real_above_dreamt() -> None:
 
 def test_model_time_of_an_episode_gives_the_same_clips(ring_rollouts: Path) -> None:
     store = RolloutStore(ring_rollouts)
-    window = model_time(store.read(1))
+    window = model_time(store.read(1), store.action_space)
     clip = cut_clips(window, [10], 6, 1)
     assert torch.equal(torch.from_numpy(clip.frames[0]), torch.from_numpy(window["frames"][10:16]))
     np.testing.assert_array_equal(clip.actions[0, 1:], store.read(1).action[10:15])

@@ -117,7 +117,7 @@ def test_values_without_zero() -> None:
 def test_a_perfect_model_reads_every_event(ring_rollouts: Path) -> None:
     store = RolloutStore(ring_rollouts)
     for episode in range(store.num_episodes):
-        window = model_time(store.read(episode))
+        window = model_time(store.read(episode), store.action_space)
         scores = score_events(read_teacher_forced(RingOracle(), window))  # type: ignore[arg-type]
         assert scores.frames == store.lengths[episode]
         assert scores.events == store.reward_events[episode] > 0
@@ -126,7 +126,8 @@ def test_a_perfect_model_reads_every_event(ring_rollouts: Path) -> None:
 
 def test_chunks_carry_the_memory(ring_rollouts: Path, ring_checkpoint: Path) -> None:
     model = load_world_model(ring_checkpoint).double()
-    window = model_time(RolloutStore(ring_rollouts).read(0))
+    store = RolloutStore(ring_rollouts)
+    window = model_time(store.read(0), store.action_space)
     window["frames"] = fit_frames(window["frames"], model.config.frame_size)
     assert len(window["frames"]) > CHUNK
     read = read_teacher_forced(model, window)
