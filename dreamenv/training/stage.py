@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 import pickle
 import subprocess
@@ -20,8 +19,10 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamenv.core.errors import CheckpointError, DreamEnvError
+from dreamenv.core.event_files import forget_events_after
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.interruption import stop_requested
+from dreamenv.core.json_lines import append_json_line, keep_json_lines
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.data import prefetch
 from dreamenv.training.optimizer import Average, Optimizer
@@ -66,7 +67,9 @@ class Stage(Generic[B]):
         self.evaluate, self.on_checkpoint = evaluate, on_checkpoint
         self.optimizer = Optimizer(modules.values(), hidden, config.weight_decay)
         self.average = Average(modules, config.ema)
-        self.path = Path(run.out) / "training" / f"{name}.pt"
+        out = Path(run.out)
+        self.path = out / "training" / f"{name}.pt"
+        self.metrics, self.tensorboard = out / "metrics.jsonl", out / "tensorboard"
         self.step, self.seconds = 0, 0.0
 
     def run(self) -> None:
@@ -78,9 +81,10 @@ class Stage(Generic[B]):
             CheckpointError: the saved state cannot be resumed.
         """
         self._resume()
+        self._forget_what_is_done_again()
         if self.step < self.config.steps:
             self._note_history()
-        writer = SummaryWriter(str(Path(self.run_config.out) / "tensorboard"))
+        writer = SummaryWriter(str(self.tensorboard))
         try:
             with stop_requested() as stop:
                 self._loop(writer, stop)
@@ -119,7 +123,7 @@ class Stage(Generic[B]):
                 if self.evaluate and (last or self.step % config.evaluate_every == 0):
                     self._evaluate(writer)
                 if last or stop.is_set() or self.step % config.checkpoint_every == 0:
-                    self._save()
+                    self._save(writer)
                 if stop.is_set():
                     raise KeyboardInterrupt
         finally:
@@ -152,8 +156,7 @@ class Stage(Generic[B]):
             writer.add_scalar(f"{self.name}/{kind}/{key}", value, self.step)
         record = {"stage": self.name, "kind": kind, "step": self.step, "seconds": self.seconds}
         rounded = {key: float(f"{value:.5g}") for key, value in values.items()}
-        with (Path(self.run_config.out) / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**record, **rounded}) + "\n")
+        append_json_line(self.metrics, {**record, **rounded})
 
     def _note_history(self) -> None:
         """Append how this stretch of the run was made: a run may be resumed with other settings."""
@@ -164,10 +167,19 @@ class Stage(Generic[B]):
             "commit": _commit(),
             "config": dataclasses.asdict(self.run_config),
         }
-        with (Path(self.run_config.out) / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_json_line(Path(self.run_config.out) / "history.jsonl", record)
 
-    def _save(self) -> None:
+    def _forget_what_is_done_again(self) -> None:
+        """Take out of the logs what a killed run did after the state that is resumed."""
+
+        def stays(record: dict[str, Any]) -> bool:
+            return record.get("stage") != self.name or record.get("step", 0) <= self.step
+
+        keep_json_lines(self.metrics, stays)
+        forget_events_after(self.tensorboard, self.step, f"{self.name}/")
+
+    def _save(self, writer: SummaryWriter) -> None:
+        writer.flush()  # a state never claims updates that the logs lack
         if self.on_checkpoint:
             self.average.swap(self.modules)
             self.on_checkpoint(self.step)

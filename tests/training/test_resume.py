@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError
+from dreamenv.core.json_lines import read_json_lines
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.stage import Stage
 from dreamenv.training.train import train
@@ -266,3 +268,31 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_saved(
     state = torch.load(Path(run.out) / "training" / "dynamics.pt", weights_only=True)
     assert state["step"] == 2
     assert all(p.isfinite().all() for p in load_world_model(run.out).state_dict().values())
+
+
+def test_after_a_kill_no_step_is_logged_twice(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    """Rows and charts of updates that are done again are those of a run never killed."""
+    whole, broken = (make_run(name, log_every=1, checkpoint_every=4) for name in ("w", "b"))
+    train(whole)
+    for stage, update in (("tokenizer", 3), ("dynamics", 2), ("dynamics", 5)):
+        with monkeypatch.context() as patch:
+            kill_at(patch, stage, update)
+            with pytest.raises(Killed):
+                train(broken)
+        with (Path(broken.out) / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"stage": "dyn')  # the kill came in the middle of a line
+    train(broken)
+    assert logged_steps(broken) == logged_steps(whole)
+
+
+def logged_steps(run: TrainConfig) -> list[list[tuple[Any, ...]]]:
+    """What a run's metrics and charts tell of: (stage, kind, step), and (tag, step)."""
+    records = read_json_lines(Path(run.out) / "metrics.jsonl")
+    events = EventAccumulator(str(Path(run.out) / "tensorboard"))
+    events.Reload()
+    return [
+        [(record["stage"], record["kind"], record["step"]) for record in records],
+        [(tag, e.step) for tag in sorted(events.scalars.Keys()) for e in events.Scalars(tag)],
+    ]
