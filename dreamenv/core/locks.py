@@ -33,7 +33,12 @@ def locked(path: Path, wait: bool = False) -> Iterator[bool]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        yield take_lock(file, wait)  # closing the file releases the lock
+        mine = take_lock(file, wait)
+        try:
+            yield mine
+        finally:
+            if mine:
+                release_lock(file)
 
 
 @contextlib.contextmanager
@@ -144,6 +149,20 @@ def take_lock(file: IO[bytes] | int, wait: bool = False) -> bool:
             time.sleep(PAUSE)
         else:
             return True
+
+
+def release_lock(file: IO[bytes] | int) -> None:
+    """Release a lock that was taken, also where a child that was forked since has the file open.
+
+    Closing the file would not be enough then.
+    """
+    fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    else:
+        descriptor = file if isinstance(file, int) else file.fileno()
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
 
 def _module(name: str) -> Any:

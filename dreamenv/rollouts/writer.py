@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -11,7 +12,7 @@ import numpy as np
 import zarr
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.core.locks import take_lock
+from dreamenv.core.locks import release_lock, take_lock
 from dreamenv.rollouts.arrays import (
     create_array,
     discard_uncommitted,
@@ -119,6 +120,7 @@ class RolloutWriter:
     def close(self) -> None:
         """Release the store for other writers. Closing twice is fine."""
         if self._lock is not None:
+            release_lock(self._lock)
             self._lock.close()
             self._lock = None
 
@@ -193,11 +195,15 @@ class RolloutWriter:
 
     def _take_lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.path / LOCK, "ab")
-        if not take_lock(self._lock):
-            raise RolloutError(
-                f"another process is writing to {self.path}; wait for it or choose another folder"
-            )
+        with contextlib.ExitStack() as stack:
+            lock = stack.enter_context(open(self.path / LOCK, "ab"))
+            if not take_lock(lock):
+                raise RolloutError(
+                    f"another process is writing to {self.path}; wait for it or choose another "
+                    "folder"
+                )
+            stack.pop_all()
+        self._lock = lock
 
     def _create(self, metadata: dict[str, Any]) -> None:
         for name, (row_shape, dtype) in self._types.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import subprocess
 import sys
 import types
@@ -56,21 +57,21 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str, **fakes: types.SimpleN
 def test_where_there_is_no_fcntl_windows_locks_one_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, taken = list[tuple[int, int]](), [True, True, False]
+    asked, taken = list[tuple[int, int]](), [True, True, False, False]
 
     def locking(descriptor: int, mode: int, count: int) -> None:
         asked.append((mode, count))
         if taken.pop(0):
             raise OSError(errno.EACCES, "Permission denied")
 
-    fake = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
+    fake = types.SimpleNamespace(LK_NBLCK=2, LK_UNLCK=0, locking=locking)
     without(monkeypatch, "fcntl", msvcrt=fake)
     monkeypatch.setattr("dreamenv.core.locks.PAUSE", 0.0)
     with locked(tmp_path / "lock") as mine:
         assert not mine
     with locked(tmp_path / "lock", wait=True) as mine:
         assert mine
-    assert asked == [(2, 1)] * 3
+    assert asked == [(2, 1)] * 3 + [(0, 1)]
 
 
 def test_without_any_locks_there_is_an_error_that_says_so(
@@ -79,3 +80,21 @@ def test_without_any_locks_there_is_an_error_that_says_so(
     without(monkeypatch, "fcntl", "msvcrt")
     with pytest.raises(OSError, match="neither fcntl nor msvcrt"), locked(tmp_path / "lock"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_that_was_forked_meanwhile_holds_nothing(tmp_path: Path) -> None:
+    """Forked by another thread, such as one that starts workers."""
+    end, start = os.pipe()
+    with locked(tmp_path / "lock") as mine:
+        child = os.fork()
+        if not child:
+            os.close(start)
+            os.read(end, 1)
+            os._exit(0)
+    try:
+        with locked(tmp_path / "lock") as again:
+            assert mine and again
+    finally:
+        os.close(start)
+        os.waitpid(child, 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from dreamenv.world_model.network.dynamics import Dynamics
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.runtime.cpu.build import address, batch
+from dreamenv.world_model.runtime.cpu.compiler import has_tiles
 from dreamenv.world_model.runtime.cpu.packed_weights import Packed, WeightsFields
 from dreamenv.world_model.runtime.cpu.stepper import KernelStepper, LayerWeights, kernels_for
 from dreamenv.world_model.runtime.cpu.tile_decoder import TileDecoder, decodes_by_tiles
@@ -23,7 +24,7 @@ PARTS = ("products", "norms", "scan", "attention", "convolutions", "images")
 
 def make_stepper(dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype) -> FrameStepper:
     """The fastest stepper that this machine has for a model, with products in `dtype`."""
-    if dtype == torch.bfloat16 and _fits_tiles(dynamics):
+    if dtype == torch.bfloat16 and has_tiles() and _fits_tiles(dynamics):
         kernels = kernels_for(dynamics, dtype, tiles=True)
         if kernels is not None and kernels.tiles_are_allowed():
             return TileStepper(dynamics, tokenizer, dtype, kernels)
