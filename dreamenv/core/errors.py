@@ -23,6 +23,14 @@ class CheckpointError(DreamEnvError, ValueError):
     """A checkpoint is missing, damaged, or was made by something else."""
 
 
+class UnreadableFileError(DreamEnvError, ValueError):
+    """A file is damaged, too large, or not a file at all."""
+
+
+class UntrustedAgentError(CheckpointError):
+    """A saved agent would run code of whoever wrote it, and nobody said that it may."""
+
+
 class EnvironmentUsageError(DreamEnvError, RuntimeError):
     """An environment was called out of order or with an impossible argument."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.keys import Keys, keys_to_action
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
-from dreamenv.dream.state import DreamState
+from dreamenv.dream.state import DreamState, seeded
 from dreamenv.dream.vector_env import DreamVectorEnv, Observation
 from dreamenv.rollouts.actions import fit_actions
 from dreamenv.world_model.checkpoint import checkpoint_folder
@@ -83,11 +83,18 @@ class DreamEnv(gymnasium.Env):
             options: `spawn`, or `context` and `actions`, as of `DreamVectorEnv.reset`.
 
         Raises:
-            EnvironmentUsageError: an option does not fit.
+            EnvironmentUsageError: an option or the seed does not fit; nothing has changed then.
         """
-        super().reset(seed=seed)
-        self.vector.generators[0] = self.np_random
-        observations, info = self.vector.reset(options=options)
+        generators, before = self.vector.generators, self.vector.generators[0]
+        generators[0] = self.np_random if seed is None else seeded(seed)
+        try:
+            observations, info = self.vector.reset(options=options)
+        except BaseException:
+            generators[0] = before
+            raise
+        self._share_generator()
+        if seed is not None:
+            self._np_random_seed = int(seed)
         return _first(observations), _of_first(info)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -143,7 +150,8 @@ class DreamEnv(gymnasium.Env):
         """Go on from a state, as the environment went on that it was taken from.
 
         Raises:
-            EnvironmentUsageError: it is of other weights, or of more than one slot.
+            EnvironmentUsageError: it is of other weights, of more than one slot, or no state that
+                a dream can be in; nothing has changed then.
         """
         self.vector.set_state(state)
         self._share_generator()

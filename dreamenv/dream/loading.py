@@ -11,22 +11,38 @@ from torch import nn
 
 from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.device import pick_device
-from dreamenv.core.errors import ConfigError
-from dreamenv.dream.spawns import Spawns, load_spawns
+from dreamenv.core.errors import CheckpointError, ConfigError
+from dreamenv.dream.spawns import SPAWNS, Spawns, load_spawns
 from dreamenv.dream.start_states import WatchedSpawns
-from dreamenv.dream.trust import Trust, weights_sha256
-from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model, read_config
+from dreamenv.dream.trust import TRUST, Trust
+from dreamenv.world_model.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    checkpoint_folder,
+    load_checkpoint,
+    read_config,
+)
 from dreamenv.world_model.model import WorldModel
 
 DTYPES = ("auto", "float32", "bfloat16")
+FILES = (CONFIG, WEIGHTS, SPAWNS, TRUST)
+PATIENCE = 3
+"""How often a checkpoint is read that changes meanwhile."""
 
 
 @dataclass(frozen=True)
 class Dreamer:
-    """A model ready to dream and the folder it is from; the rest is read when asked for."""
+    """A model ready to dream and the folder it is from; the rest is read when asked for.
+
+    It stays what it is if the files in the folder are replaced while it dreams.
+    """
 
     model: WorldModel
     folder: Path
+    fingerprint: str
+    """SHA-256 of the weights, by which a saved dream knows the model it belongs to."""
+    env_id: str
+    """The real environment that the model learned."""
     _trust: dict[int | None, Trust] = field(default_factory=dict)
 
     @cached_property
@@ -42,18 +58,8 @@ class Dreamer:
     def trust(self, steps: int | None = None) -> Trust:
         """How far to trust frames of so many denoising passes, by default the checkpoint's."""
         if steps not in self._trust:
-            self._trust[steps] = Trust.load(self.folder, steps)
+            self._trust[steps] = Trust.load(self.folder, steps, self.fingerprint)
         return self._trust[steps]
-
-    @cached_property
-    def env_id(self) -> str:
-        """The real environment that the model learned."""
-        return str(read_config(self.folder)[1].get("env_id", ""))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the weights file, by which a saved dream knows the model it belongs to."""
-        return weights_sha256(self.folder)
 
 
 def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "auto") -> Dreamer:
@@ -75,21 +81,43 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
     folder = checkpoint_folder(checkpoint)
     read_config(folder)  # says clearly what is missing
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return _load(folder, device, dtype, tuple((p.name, p.stat().st_mtime_ns) for p in files))
+    for _ in range(PATIENCE):
+        files = _signature(folder)
+        dreamer = _load(folder, device, dtype, files)
+        if _signature(folder) == files:
+            return dreamer
+    raise CheckpointError(
+        f"{folder} changes while it is read; wait until whatever writes there is done"
+    )
+
+
+def _signature(folder: Path) -> tuple[tuple[str | int, ...], ...]:
+    """Changes whenever a file of the checkpoint is written anew, moved there or replaced."""
+    found = []
+    for name in FILES:
+        try:
+            about = (folder / name).stat()
+        except OSError:
+            continue
+        found.append((name, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, device: str, dtype: str, files: tuple[tuple[str, int], ...]) -> Dreamer:
+def _load(
+    folder: Path, device: str, dtype: str, files: tuple[tuple[str | int, ...], ...]
+) -> Dreamer:
     del files  # only there so that a checkpoint written anew is read anew
     if torch.device(device).type == "cpu":
         keep_freed_memory()
-    model = load_world_model(folder, device)
+    checkpoint = load_checkpoint(folder, device)
+    model = checkpoint.model
     model.compute_dtype = getattr(torch, dtype)
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.to(model.compute_dtype)  # once, where autocast would do it at every step
-    return Dreamer(model, folder)
+    env_id = str(checkpoint.provenance.get("env_id", ""))
+    return Dreamer(model, folder, checkpoint.fingerprint, env_id)
 
 
 def _fast_bfloat16(device: str) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.device_transfer import constant, to_device, to_host
+from dreamenv.dream.forged import generators_of, require_possible
 from dreamenv.dream.loading import Dreamer
 from dreamenv.dream.random_streams import Chance
 from dreamenv.dream.reset_options import Beginning
@@ -71,31 +72,32 @@ class Slots:
 
     def begin(self, beginning: Beginning) -> None:
         """Start a new episode in the chosen slots: watch the caller's context, or a spawn."""
-        slots = np.flatnonzero(beginning.mask)
-        if beginning.context is not None:
-            contexts = beginning.context
-            chosen = np.zeros(len(slots), np.int64) if len(contexts) == 1 else slots
-            self.spawn[slots], self.source[slots] = -1, None
-        else:
-            contexts = self.spawns
+        slots, contexts = np.flatnonzero(beginning.mask), beginning.context or self.spawns
+        watched: list[tuple[list[int], Watched]] = []
+        if beginning.context is None:
             if beginning.spawn is None:
                 draws = [self._generator(i).integers(len(contexts)) for i in slots.tolist()]
                 chosen = np.array(draws)
             else:
                 chosen = beginning.spawn[slots]
-            self.spawn[slots] = chosen
-            for i, spawn in zip(slots, chosen, strict=True):
-                self.source[i] = contexts.sources[spawn]
-        self.frames[slots] = contexts.frames[chosen, -1]
-        if contexts is self.spawns:
             for spawn in np.unique(chosen).tolist():
-                self._remember(slots[chosen == spawn].tolist(), self._watched[spawn])
+                watched.append((slots[chosen == spawn].tolist(), self._watched[spawn]))
         elif len(contexts) == 1:
-            self._remember(slots.tolist(), watch(self.dreamer.model, contexts, [0]))
+            chosen = np.zeros(len(slots), np.int64)
+            watched.append((slots.tolist(), watch(self.dreamer.model, contexts, [0])))
         else:
+            chosen = slots
             for start in range(0, len(slots), RESET_BATCH):
                 part = slots[start : start + RESET_BATCH].tolist()
-                self._remember(part, watch(self.dreamer.model, contexts, part))
+                watched.append((part, watch(self.dreamer.model, contexts, part)))
+        # Only now that all is watched does anything change.
+        for part, memory in watched:
+            self._remember(part, memory)
+        own = beginning.context is not None
+        self.spawn[slots] = -1 if own else chosen
+        for i, spawn in zip(slots, chosen, strict=True):
+            self.source[i] = None if own else contexts.sources[spawn]
+        self.frames[slots] = contexts.frames[chosen, -1]
         self._tell_of(slots)
         self.elapsed[slots], self.ended[slots] = 0, False
 
@@ -159,12 +161,16 @@ class Slots:
         """Go on from a state.
 
         Raises:
-            EnvironmentUsageError: it is of other weights, or of another number of slots.
+            EnvironmentUsageError: it is of other weights, of another number of slots, or no state
+                that a dream can be in; nothing has changed then.
         """
-        if state.fingerprint != self.dreamer.fingerprint:
+        if not isinstance(state, DreamState):
+            raise EnvironmentUsageError(f"a state is a DreamState, not a {type(state).__name__}")
+        theirs, own = str(state.fingerprint), self.dreamer.fingerprint
+        if theirs != own:
             raise EnvironmentUsageError(
-                f"this state was dreamt by other weights ({state.fingerprint[:12]}…) than those "
-                f"in {self.dreamer.folder} ({self.dreamer.fingerprint[:12]}…); make the "
+                f"this state was dreamt by other weights ({theirs[:12]}…) than those "
+                f"in {self.dreamer.folder} ({own[:12]}…); make the "
                 "environment with the checkpoint that the state was taken from"
             )
         if len(state) != len(self):
@@ -172,19 +178,24 @@ class Slots:
                 f"the state has {len(state)} slots, the environment {len(self)}; take some with "
                 "state.select(index), or copies with state.repeat(n)"
             )
+        features, frame = self._features.shape[1], self.frames.shape[1:]
+        require_possible(state, self._state, features, frame, len(self.spawns))
+        generators = generators_of(state)
         device = self.dreamer.model.device
         everywhere = torch.ones(len(self), dtype=torch.bool, device=device)
         # Merged, not assigned: copied, and cast to the precision of this environment.
-        self._state = self._state.merge(everywhere, state.memory.to(device))
-        self._features = state.features.to(device, copy=True)
-        self._doubt = state.uncertainty.to(device, copy=True)
+        memory = self._state.merge(everywhere, state.memory.to(device))
+        shown = state.features.to(device, torch.float32, copy=True)
+        doubt = state.uncertainty.to(device, torch.float32, copy=True)
+        trust = self._judge.of(doubt).cpu().numpy().astype(np.float64)
+        # From here on nothing can fail: an error above has left all as it was.
+        self._state, self._features, self._doubt, self.trust = memory, shown, doubt, trust
         self.frames = state.frames.copy()
-        self.memory = self._features.cpu().numpy()
+        self.memory = shown.cpu().numpy()
         self.spawn, self.source[:] = state.spawns.copy(), state.sources
-        self.uncertainty = self._doubt.cpu().numpy().astype(np.float64)
-        self.trust = self._judge.of(self._doubt).cpu().numpy().astype(np.float64)
+        self.uncertainty = doubt.cpu().numpy().astype(np.float64)
         self.elapsed, self.ended = state.elapsed.copy(), state.ended.copy()
-        self.generators = [_generator(saved) for saved in state.generators]
+        self.generators = list(generators)
 
     def _remember(self, slots: list[int], watched: Watched) -> None:
         """Replace what is remembered in `slots`, by one context for each or one for all."""
@@ -219,10 +230,3 @@ class Slots:
         generator = self.generators[slot]
         assert generator is not None
         return generator
-
-
-def _generator(saved: dict) -> np.random.Generator:
-    """A generator that goes on where one of `DreamState.generators` was."""
-    generator = np.random.default_rng()
-    generator.bit_generator.state = saved
-    return generator

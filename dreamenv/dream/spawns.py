@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dreamenv.core.errors import CheckpointError, ConfigError, RolloutError
+from dreamenv.core.errors import CheckpointError, ConfigError, RolloutError, UnreadableFileError
 from dreamenv.core.files import atomic_write_bytes
+from dreamenv.core.reading import parse_json, read_npz
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
@@ -21,7 +22,8 @@ from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.preprocessing import fit_frames
 
 SPAWNS = "spawns.npz"
-
+MOST_BYTES = 2**30
+"""Of all spawns of a checkpoint, unpacked: what a damaged file may ask for."""
 
 NEAR = 4, 24
 """Fewest and most steps from the end of a spawn to the next reward, for it to be near one."""
@@ -213,6 +215,11 @@ def save_spawns(
         RolloutError, ConfigError: as `spawns_from_rollouts`; what was stored stays.
     """
     spawns = spawns_from_rollouts(folder, rollouts, count, length, near_rewards=near_rewards)
+    if spawns.frames.nbytes > MOST_BYTES // 2:
+        raise ConfigError(
+            f"{count} spawns of {length} frames take {spawns.frames.nbytes / 2**30:.1f} GiB, more "
+            "than a checkpoint may hold; draw fewer or shorter ones"
+        )
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -242,25 +249,45 @@ def load_spawns(folder: str | Path) -> Spawns:
         CheckpointError: they are missing, damaged, or do not fit the model beside them.
     """
     path = Path(folder) / SPAWNS
-    if not path.is_file():
+    try:
+        stored = read_npz(path, ("frames", "actions", "sources"), MOST_BYTES)
+        sources = parse_json(str(stored["sources"]))
+    except FileNotFoundError:
         raise CheckpointError(
             f"{folder} has no {SPAWNS}, so no dream can begin there; write one with "
             "dreamenv.dream.spawns.save_spawns(folder, rollouts, count, length)"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            sources = json.loads(str(stored["sources"]))
-            spawns = Spawns(stored["frames"], stored["actions"], sources)
-    except Exception as error:  # a damaged zip raises whatever it meets first
+        ) from None
+    except UnreadableFileError as error:
         raise CheckpointError(f"{path} is damaged ({error}); copy the checkpoint again") from error
-    config, _ = read_config(folder)
-    frame = (*config.frame_size, config.frame_channels)
-    dims = () if config.actions.discrete else (len(config.actions.low),)
-    shapes = spawns.frames.shape[2:], spawns.actions.shape[2:]
-    too_large = config.actions.discrete and spawns.actions.max(initial=0) >= config.actions.n
-    if shapes != (frame, dims) or too_large or spawns.frames.dtype != np.uint8 or not len(spawns):
+    spawns = Spawns(stored["frames"], stored["actions"], sources)
+    if not _fit(spawns, read_config(folder)[0]):
         raise CheckpointError(
             f"{path} does not fit the world model beside it: frames {spawns.frames.shape}, "
             f"actions {spawns.actions.shape}; write it anew with dreamenv.dream.spawns.save_spawns"
         )
     return spawns
+
+
+def _fit(spawns: Spawns, config: WorldModelConfig) -> bool:
+    """Whether a model can watch these spawns: shapes, dtypes, and actions that it knows."""
+    frames, actions, known = spawns.frames, spawns.actions, config.actions
+    shape = (*config.frame_size, config.frame_channels)
+    dims = () if known.discrete else (len(known.low),)
+    if (
+        frames.dtype != np.uint8
+        or frames.ndim != 5
+        or 0 in frames.shape
+        or frames.shape[2:] != shape
+        or actions.shape != (*frames.shape[:2], *dims)
+        or actions.dtype.kind not in ("i" if known.discrete else "f")
+        or not isinstance(spawns.sources, list)
+        or len(spawns.sources) != len(spawns)
+        or not all(isinstance(source, dict) for source in spawns.sources)
+    ):
+        return False
+    if known.discrete:
+        return bool((actions[:, 0] == -1).all()) and bool(
+            ((0 <= actions[:, 1:]) & (actions[:, 1:] < known.n)).all()
+        )
+    first = 0 if config.conditioning == "pose" else 1
+    return bool(np.isfinite(actions[:, first:]).all())

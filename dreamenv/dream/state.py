@@ -11,15 +11,17 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from dreamenv.core.errors import CheckpointError, EnvironmentUsageError
 from dreamenv.core.files import atomic_write_bytes
+from dreamenv.core.reading import parse_json, read_bytes
 from dreamenv.world_model.state import State
+from dreamenv.world_model.tensor_files import pack_tensors, unpack_tensors
 
 VERSION = 1
+MOST_BYTES = 2**34
+"""Of a saved dream; what is read is never more than the file has."""
 ARRAYS = ("frames", "elapsed", "ended", "spawns")
 TENSORS = ("features", "uncertainty")
 
@@ -85,8 +87,12 @@ class DreamState:
         return self.select(np.repeat(np.arange(len(self)), n))
 
     def reseed(self, seed: int) -> Self:
-        """The same dreams with other futures: slot i draws from now on as seeded with seed + i."""
-        streams = [np.random.default_rng(seed + i) for i in range(len(self))]
+        """The same dreams with other futures: slot i draws from now on as seeded with seed + i.
+
+        Raises:
+            EnvironmentUsageError: the seed is no integer of at least 0.
+        """
+        streams = [seeded(seed, i) for i in range(len(self))]
         states = tuple(dict(stream.bit_generator.state) for stream in streams)
         return dataclasses.replace(self, generators=states)
 
@@ -107,8 +113,8 @@ class DreamState:
             "generators": self.generators,
             "sources": self.sources,
         }
-        stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        atomic_write_bytes(path, save(stored, {"dream": json.dumps(about)}))
+        stored = {name: tensor.cpu() for name, tensor in tensors.items()}
+        atomic_write_bytes(path, pack_tensors(stored, {"dream": json.dumps(about)}))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -117,24 +123,35 @@ class DreamState:
         Raises:
             CheckpointError: there is no such file, or it is damaged or something else.
         """
-        if not Path(path).is_file():
-            raise CheckpointError(f"there is no saved dream at {path}")
         try:
-            with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()["dream"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors, metadata = unpack_tensors(read_bytes(path, MOST_BYTES))
+            about = parse_json(metadata["dream"])
             if about["version"] != VERSION:
                 raise ValueError(f"its version is {about['version']}, not {VERSION}")
+            parts: dict[str, Any] = {name: tensors[name] for name in TENSORS}
+            parts |= {name: tensors[name].numpy() for name in ARRAYS}
             return cls(
                 memory=_memory(tensors, about["memory"], about["grows"]),
-                **{name: tensors[name] for name in TENSORS},
-                **{name: tensors[name].numpy() for name in ARRAYS},
+                **parts,
                 sources=tuple(about["sources"]),
                 generators=tuple(about["generators"]),
                 fingerprint=about["fingerprint"],
             )
-        except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+        except FileNotFoundError:
+            raise CheckpointError(f"there is no saved dream at {path}") from None
+        except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is no saved dream, or damaged: {error!r}") from error
+
+
+def seeded(seed: Any, offset: int = 0) -> np.random.Generator:
+    """The generator of a seed, `offset` added.
+
+    Raises:
+        EnvironmentUsageError: the seed is no integer of at least 0.
+    """
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise EnvironmentUsageError(f"a seed is an integer of at least 0, not {seed!r}")
+    return np.random.default_rng(int(seed) + offset)
 
 
 def _memory(tensors: dict[str, Tensor], names: list[str], grows: bool) -> State:

@@ -18,7 +18,7 @@ checkpoint (`python -m dreamenv trust`).
 from __future__ import annotations
 
 import hashlib
-import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,10 +32,12 @@ from torch import Tensor
 
 from dreamenv.core.errors import CheckpointError
 from dreamenv.core.files import atomic_write_json
+from dreamenv.core.reading import read_object
 from dreamenv.dream.device_transfer import constant
 from dreamenv.world_model.checkpoint import WEIGHTS, read_config
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
+from dreamenv.world_model.tensor_files import digest_of
 
 TRUST = "trust.json"
 VERSION = 1
@@ -137,14 +139,19 @@ class Trust:
         weights = weights_sha256(folder)
         curve = {"uncertainty": self.uncertainty, "explained": self.explained}
         data = {"version": VERSION, "weights_sha256": weights, **curve, "about": self.about}
-        atomic_write_json(Path(folder) / TRUST, data)
+        atomic_write_json(Path(folder) / TRUST, data | {"sha256": digest_of(data)})
 
     @classmethod
-    def load(cls, folder: str | Path, steps: int | None = None) -> Trust:
+    def load(
+        cls, folder: str | Path, steps: int | None = None, fingerprint: str | None = None
+    ) -> Trust:
         """The calibration of a checkpoint folder; an empty one where there is none that fits.
+
+        One that was made for other weights is left aside with a warning.
 
         Args:
             folder: of the checkpoint.
+            fingerprint: SHA-256 of the weights that dream; by default of those in the folder.
             steps: denoising passes per frame of the dream, by default the checkpoint's. With
                 more than it was calibrated for, latents are draws and not means.
 
@@ -155,23 +162,32 @@ class Trust:
         how = (
             f"; write one with: python -m dreamenv trust --checkpoint {folder} --rollouts HELD_OUT"
         )
-        if not path.is_file():
-            return cls(missing=f"{folder} has no {TRUST}, so nothing tells what to trust{how}")
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = read_object(path)
+            checksum = data.pop("sha256", None)  # earlier versions wrote none
             if data["version"] != VERSION:
                 raise ValueError(f"its version is {data['version']}, not {VERSION}")
-            curve = tuple(data["uncertainty"]), tuple(data["explained"])
-            found = cls(*curve, about=data["about"])
+            if checksum is not None and checksum != digest_of(data):
+                raise ValueError("its numbers are not those that were written")
+            knots, values = (tuple(map(float, data[name])) for name in ("uncertainty", "explained"))
+            found = cls(knots, values, about=data["about"])
             found.require()
             calibrated_for, weights = data["about"]["steps"], data["weights_sha256"]
-        except (ValueError, KeyError, TypeError, CheckpointError) as error:
+        except FileNotFoundError:
+            return cls(missing=f"{folder} has no {TRUST}, so nothing tells what to trust{how}")
+        except (ValueError, KeyError, TypeError, OverflowError, CheckpointError) as error:
             raise CheckpointError(
                 f"{path} is damaged ({error}); copy the checkpoint again, or delete it{how}"
             ) from error
         config, _ = read_config(folder)
-        if weights != weights_sha256(folder):
-            return cls(missing=f"{path} was made for other weights than those beside it{how}")
+        if weights != (fingerprint or weights_sha256(folder)):
+            missing = f"{path} was made for other weights than those beside it{how}"
+            warnings.warn(
+                f"no trust in this dream is told: {missing}. If nobody has replaced the weights "
+                "on purpose, they are damaged: copy the checkpoint again",
+                stacklevel=2,
+            )
+            return cls(missing=missing)
         if (steps or config.sampler.steps) != calibrated_for:
             return cls(
                 missing=f"{path} was made for {calibrated_for} denoising passes a frame, not "
@@ -185,6 +201,7 @@ def _check_curve(uncertainty: Sequence[float], explained: Sequence[float]) -> No
     if (
         knots.shape != values.shape
         or len(knots) < 2
+        or not np.isfinite(knots).all()
         or not (np.diff(knots) > 0).all()
         or not (np.diff(values) <= 0).all()
         or not (0 <= values.min() and values.max() <= 1)

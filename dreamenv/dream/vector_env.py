@@ -19,7 +19,7 @@ from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.start_states import WatchedSpawns
-from dreamenv.dream.state import DreamState
+from dreamenv.dream.state import DreamState, seeded
 from dreamenv.dream.viewer import Window
 from dreamenv.rollouts.actions import fit_actions, to_model
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
@@ -203,16 +203,38 @@ class DreamVectorEnv(VectorEnv):
         beginning = read_options(options, self.num_envs, self.spawns, config)
         if not self._begun and not beginning.mask.all():
             raise EnvironmentUsageError("the first reset must reset every slot")
-        if seed is None or isinstance(seed, int | np.integer):
-            seed = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise EnvironmentUsageError(f"{self.num_envs} slots need as many seeds, got {seed}")
-        for i in np.flatnonzero(beginning.mask).tolist():
-            if seed[i] is not None or self.generators[i] is None:
-                self.generators[i] = np.random.default_rng(seed[i])
-        self._slots.begin(beginning)
-        self._begun = True
+        self._begin(beginning, self._seeded(seed, beginning.mask))
         return self._observe(), self._tell(beginning.mask)
+
+    def _seeded(
+        self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]
+    ) -> list[np.random.Generator | None]:
+        """The generators of all slots, those of the slots that begin as seeded anew."""
+        if seed is None or isinstance(seed, int | np.integer):
+            new = [None if seed is None else seeded(seed, i) for i in range(self.num_envs)]
+        elif not isinstance(seed, Sequence | np.ndarray) or len(seed) != self.num_envs:
+            raise EnvironmentUsageError(f"{self.num_envs} slots need as many seeds, got {seed!r}")
+        else:
+            new = [None if one is None else seeded(one) for one in seed]
+        own = self.generators
+        return [
+            (new[i] or own[i] or np.random.default_rng()) if mask[i] else own[i]
+            for i in range(self.num_envs)
+        ]
+
+    def _begin(self, beginning: Beginning, generators: list[np.random.Generator | None]) -> None:
+        """Begin episodes with these generators of all slots; after an error all is as before."""
+        slots, before = self._slots, self._slots.generators
+        drawn = [(one, one.bit_generator.state) for one in before if one is not None]
+        slots.generators = generators
+        try:
+            slots.begin(beginning)
+        except BaseException:
+            slots.generators = before
+            for generator, state in drawn:
+                generator.bit_generator.state = state
+            raise
+        self._begun = True
 
     def step(
         self, actions: Any
@@ -294,7 +316,8 @@ class DreamVectorEnv(VectorEnv):
         Its observations are in the state: `state.frames`, `state.features`.
 
         Raises:
-            EnvironmentUsageError: it is of other weights, or of another number of slots.
+            EnvironmentUsageError: it is of other weights, of another number of slots, or no state
+                that a dream can be in; nothing has changed then.
         """
         self._slots.restore(state)
         self._begun = True

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from torch import Tensor
 
-from dreamenv.core.errors import CheckpointError, ConfigError
+from dreamenv.core.errors import CheckpointError, ConfigError, UnreadableFileError
 from dreamenv.core.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from dreamenv.core.reading import read_bytes, read_object
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.tensor_files import (
+    HEADER,
+    all_finite,
+    digest_of,
+    pack_tensors,
+    unpack_tensors,
+)
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.md"
 BUNDLED = "bundled:"
+WIDEST = 8
+"""Most bytes of a stored number."""
 
 
 def checkpoint_folder(checkpoint: str | Path) -> Path:
@@ -45,6 +55,8 @@ def save_world_model(
 ) -> None:
     """Write a checkpoint folder; each file is replaced whole.
 
+    The weights carry a checksum, and a digest of the configuration that they belong to.
+
     Args:
         folder: made if absent.
         model: its present weights are saved.
@@ -57,7 +69,8 @@ def save_world_model(
         name: value.detach().cpu().to(matrix_dtype if value.ndim > 1 else value.dtype).contiguous()
         for name, value in model.state_dict().items()
     }
-    atomic_write_bytes(folder / WEIGHTS, save(tensors))
+    about = {"config": digest_of(model.config.to_dict())}
+    atomic_write_bytes(folder / WEIGHTS, pack_tensors(tensors, about))
     if card:
         atomic_write_text(folder / CARD, card)
     atomic_write_json(folder / CONFIG, {"model": model.config.to_dict(), "provenance": provenance})
@@ -69,36 +82,97 @@ def read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any]]:
     Raises:
         CheckpointError: there is no checkpoint, or another program or version wrote it.
     """
+    config, provenance, _ = _read_config(folder)
+    return config, provenance
+
+
+def _read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any], str]:
+    """As `read_config`, and the digest of the configuration as it is written there."""
     path = Path(folder) / CONFIG
-    if not path.is_file():
+    try:
+        data = read_object(path)
+        provenance = data["provenance"]
+        if not isinstance(provenance, dict):
+            raise ConfigError("provenance is no JSON object")
+        return WorldModelConfig.from_dict(data["model"]), provenance, digest_of(data["model"])
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"{folder} holds no world model ({CONFIG} is missing); "
             "train one with train_world_model.py, or check the path"
-        )
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        return WorldModelConfig.from_dict(data["model"]), data["provenance"]
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} was not written by this dreamenv: {error}") from error
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A world model with its weights, ready to dream, and what was read with it."""
+
+    model: WorldModel
+    provenance: dict[str, Any]
+    fingerprint: str
+    """SHA-256 of the weights file, by which a saved dream knows the model it belongs to."""
+    checked: bool
+    """Whether the weights carry a checksum; those of earlier versions do not."""
 
 
 def load_world_model(folder: str | Path, device: torch.device | str = "cpu") -> WorldModel:
     """Build the model of a checkpoint folder with its weights, ready to dream.
 
     Raises:
-        CheckpointError: a file is missing, truncated, or belongs to another architecture.
+        CheckpointError: as `load_checkpoint`.
     """
-    config, _ = read_config(folder)
+    return load_checkpoint(folder, device).model
+
+
+def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint folder; the fingerprint is of the very bytes that become the model.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, belongs to another architecture, or a
+            weight is NaN or infinite.
+    """
+    config, provenance, digest = _read_config(folder)
     path = Path(folder) / WEIGHTS
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has no {WEIGHTS}; copy the whole checkpoint folder")
     try:
-        tensors = load(path.read_bytes())
-    except SafetensorError as error:
+        with torch.device("meta"):  # what it should look like, before memory is taken for it
+            expected = WorldModel(config).state_dict()
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes too large for torch to count
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{folder}/{CONFIG} describes no model: {reason}") from error
+    most = WIDEST * sum(tensor.numel() for tensor in expected.values()) + HEADER + WIDEST
+    try:
+        data = read_bytes(path, most)
+        tensors, about = unpack_tensors(data)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder} has no {WEIGHTS}; copy the whole checkpoint folder"
+        ) from None
+    except UnreadableFileError as error:
         raise CheckpointError(f"{path} is damaged or cut short ({error}); copy it again") from error
+    problem = _misfit(expected, tensors)
+    if not problem and about.get("config", digest) != digest:
+        problem = "they were saved with another configuration"
+    if problem:
+        raise CheckpointError(f"{path} does not fit {CONFIG} beside it: {problem}")
+    if not all_finite(tensors):
+        raise CheckpointError(
+            f"{path} holds weights that are NaN or infinite: damaged, or of a training that "
+            "diverged; copy it again, or train again with a smaller learning rate"
+        )
     model = WorldModel(config)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit {CONFIG} beside it: {error}") from error
-    return model.to(device).eval().requires_grad_(False)
+    model.load_state_dict(tensors)
+    model = model.to(device).eval().requires_grad_(False)
+    return Checkpoint(model, provenance, hashlib.sha256(data).hexdigest(), "config" in about)
+
+
+def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+    """What tensors have that others should not, or the other way round; empty if all fits."""
+    for name in sorted(expected.keys() ^ found.keys()):
+        return f"{name!r} is {'missing' if name in expected else 'no weight of this model'}"
+    for name, tensor in expected.items():
+        there = found[name]
+        if there.shape != tensor.shape or not there.is_floating_point():
+            wanted = tuple(tensor.shape)
+            return f"{name!r} is {there.dtype} {tuple(there.shape)}, the model's {wanted}"
+    return ""

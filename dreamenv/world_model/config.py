@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,12 @@ FLOATS = ("float32", "float64", "float16")
 
 FORMAT_VERSION = 1
 """Raised whenever an older `config.json` could no longer be read as it stands."""
+
+MOST = 2**16
+"""No size of a model is larger; a damaged configuration must not ask for all memory there is."""
+MOST_LAYERS, MOST_FRAMES = 512, 4096
+LARGEST = 3e38
+"""No reward or bound of an action is larger: the model computes in float32."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,9 @@ class ActionConfig:
     def __post_init__(self) -> None:
         if (self.n > 0) == bool(self.low) or len(self.low) != len(self.high):
             raise ConfigError(f"actions are either discrete (n > 0) or a box (low, high): {self}")
-        if not all(math.isfinite(low) and low < high < math.inf for low, high in self.bounds):
+        if max(self.n, len(self.low)) > MOST:
+            raise ConfigError(f"there are at most {MOST} actions, or dimensions of one")
+        if not all(-LARGEST < low < high < LARGEST for low, high in self.bounds):
             raise ConfigError(f"a box of actions needs finite bounds with low < high: {self}")
         # One form for each meaning, so that equal spaces are equal configurations.
         flat = self.shape == (-1,)
@@ -49,6 +58,8 @@ class ActionConfig:
         object.__setattr__(self, "dtype", self.dtype or ("int64" if self.discrete else "float32"))
         if self.dtype not in (INTEGERS if self.discrete else INTEGERS + FLOATS):
             raise ConfigError(f"actions cannot have the dtype {self.dtype!r}: {self}")
+        if abs(self.start) >= 2**31:
+            raise ConfigError(f"actions do not start at {self.start}")
         if self.start and not self.discrete:
             raise ConfigError(f"only discrete actions have a start: {self}")
         if not self.discrete and (math.prod(shape) != len(self.low) or min(shape, default=1) < 1):
@@ -105,7 +116,7 @@ class RewardConfig:
     def __post_init__(self) -> None:
         if list(self.values) != sorted(set(self.values)) or not self.values:
             raise ConfigError(f"reward values must be ascending and distinct, got {self.values}")
-        if not all(map(math.isfinite, self.values)):
+        if not all(abs(value) < LARGEST for value in self.values):
             raise ConfigError(f"reward values must be finite, got {self.values}")
 
 
@@ -123,8 +134,11 @@ class TokenizerConfig:
         _require_positive(self, "widths", "latent_channels")
         if any(width % min(8, width) for width in self.widths):
             raise ConfigError(f"tokenizer.widths above 8 must be multiples of 8: {self.widths}")
-        if min(self.blocks) < 0 or self.latent_noise < 0:
-            raise ConfigError(f"tokenizer.blocks and latent_noise must not be negative: {self}")
+        if min(self.blocks) < 0 or max(self.blocks) > MOST_LAYERS or not self.latent_noise >= 0:
+            raise ConfigError(
+                "tokenizer.blocks and latent_noise must not be negative, and blocks at most "
+                f"{MOST_LAYERS}: {self}"
+            )
 
 
 SCANS = ("block", "frame", "none")
@@ -184,18 +198,26 @@ class DynamicsConfig:
               if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range", "ssm_recall",
                                 "shortcut_passes")),
         )  # fmt: skip
-        if not self.scan_blocks:
-            raise ConfigError("dynamics.scan_blocks must name a block for at least one layer")
+        if not 1 <= len(self.scan_blocks) <= MOST_LAYERS:
+            raise ConfigError(
+                "dynamics.scan_blocks must name a block for at least one layer and at most "
+                f"{MOST_LAYERS}, not for {len(self.scan_blocks)}"
+            )
+        if self.attention_window > MOST_FRAMES:
+            raise ConfigError(
+                f"dynamics.attention_window is at most {MOST_FRAMES}, not {self.attention_window}"
+            )
         if self.scan == self.attention == "none":
             raise ConfigError("dynamics.scan and attention are both none: nothing would remember")
         if self.attention == "bidirectional" and self.scan != "none":
             raise ConfigError(
                 "bidirectional attention sees later frames, a scan cannot: set dynamics.scan none"
             )
-        if not self.mlp_ratio > 0 or not 0 < self.ssm_step_range[0] <= self.ssm_step_range[1] <= 1:
+        steps = self.ssm_step_range
+        if not 0 < self.mlp_ratio <= MOST or not 0 < steps[0] <= steps[1] <= 1:
             raise ConfigError(
                 "need dynamics.mlp_ratio > 0 and 0 < ssm_step_range[0] ≤ [1] ≤ 1: "
-                f"{self.mlp_ratio}, {self.ssm_step_range}"
+                f"{self.mlp_ratio}, {steps}"
             )
         if self.width % self.attention_head_dim or self.attention_head_dim % 2:
             raise ConfigError(
@@ -207,10 +229,9 @@ class DynamicsConfig:
                 "dynamics.ssm_expand · width must be a multiple of dynamics.ssm_head_dim: "
                 f"{self.ssm_expand} · {self.width}, {self.ssm_head_dim}"
             )
-        if self.shortcut_passes < 0 or self.shortcut_passes & (self.shortcut_passes - 1):
-            raise ConfigError(
-                f"dynamics.shortcut_passes is 0 or a power of two, not {self.shortcut_passes}"
-            )
+        passes = self.shortcut_passes
+        if not 0 <= passes <= MOST or passes & (passes - 1):
+            raise ConfigError(f"dynamics.shortcut_passes is 0 or a power of two, not {passes}")
         if self.shortcut_passes and self.attention == "bidirectional":
             raise ConfigError("bidirectional attention has no shortcuts: set shortcut_passes to 0")
         if self.condition_width % 2:
@@ -267,7 +288,7 @@ class WorldModelConfig:
                 raise ConfigError(
                     f"scan block {(height, width)} does not tile the {rows}×{columns} token grid"
                 )
-        if self.sampler.steps < 1 or not 0 <= self.sampler.context_noise < 1:
+        if not 1 <= self.sampler.steps <= MOST or not 0 <= self.sampler.context_noise < 1:
             raise ConfigError(f"need steps ≥ 1 and 0 ≤ context_noise < 1, got {self.sampler}")
 
     @property
@@ -297,14 +318,17 @@ class WorldModelConfig:
 
 
 def _require_positive(config: Any, *names: str) -> None:
-    """Refuse a field, or an entry of one, that is less than 1."""
+    """Refuse a field, or an entry of one, that is less than 1 or more than `MOST`."""
     for name in names:
         value = getattr(config, name)
         entries = value if isinstance(value, tuple) else (value,)
         for entry in entries:
-            if min(entry if isinstance(entry, tuple) else (entry,)) < 1:
-                kind = type(config).__name__
+            sizes = entry if isinstance(entry, tuple) else (entry,)
+            kind = type(config).__name__
+            if min(sizes) < 1:
                 raise ConfigError(f"{kind}.{name} must be at least 1 everywhere, got {value}")
+            if max(sizes) > MOST:
+                raise ConfigError(f"{kind}.{name} must be at most {MOST} everywhere, got {value}")
 
 
 def from_plain(kind: type[T], data: dict[str, Any]) -> T:
@@ -312,7 +336,8 @@ def from_plain(kind: type[T], data: dict[str, Any]) -> T:
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(data) - set(hints))
     if unknown:
-        raise ConfigError(f"{kind.__name__} has no field {unknown[0]!r}; it has {sorted(hints)}")
+        name = reprlib.repr(unknown[0])
+        raise ConfigError(f"{kind.__name__} has no field {name}; it has {sorted(hints)}")
     values = {name: _convert(hints[name], value) for name, value in data.items()}
     try:
         return kind(**values)
@@ -331,8 +356,8 @@ def _convert(hint: Any, value: Any) -> Any:
     elif isinstance(hint, type) and not dataclasses.is_dataclass(hint):
         fits = isinstance(value, (int, float) if hint is float else hint)
         if fits and (hint is bool or not isinstance(value, bool)):
-            return value
-    raise ConfigError(f"expected {getattr(hint, '__name__', hint)}, got {value!r}")
+            return hint(value)
+    raise ConfigError(f"expected {getattr(hint, '__name__', hint)}, got {reprlib.repr(value)}")
 
 
 PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
