@@ -13,7 +13,8 @@ import sys
 from dreamenv.cli.config_options import parse_config
 from dreamenv.core.console import print_anywhere
 from dreamenv.core.errors import DreamEnvError
-from dreamenv.dream.spawns import save_spawns
+from dreamenv.dream.spawns import save_spawns, spawn_length
+from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.train import train
 
@@ -24,7 +25,8 @@ def main() -> int:
     try:
         config = parse_config(TrainConfig, __doc__ or "")
         folder = train(config)
-        save_spawns(folder, config.held_out, config.spawns, config.spawn_frames)
+        length = spawn_length(RolloutStore(config.held_out), config.spawn_frames, config.stride)
+        save_spawns(folder, config.held_out, config.spawns, length)
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.reading import parse_json, read_npz
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import Windows
+from dreamenv.rollouts.windows import Windows, length_of_most
 from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.preprocessing import fit_frames
@@ -67,6 +67,8 @@ def draw_spawns(
 ) -> Spawns:
     """Cut `count` stretches of `length` frames, spread evenly over the store's episodes.
 
+    None ends on an episode's last frame: from there neither world could go on.
+
     Args:
         store: of real rollouts.
         count: how many.
@@ -94,15 +96,16 @@ def draw_spawns(
         raise ConfigError(f"latest_start must be at least 0, not {latest_start}")
     rng = np.random.default_rng(seed)
     span = (length - 1) * stride + 1
-    usable = [i for i in range(store.num_episodes) if store.lengths[i] + 1 >= span]
-    if not usable:
-        raise RolloutError(
-            f"no episode of {store.path} has {span} frames for a spawn; "
-            "collect longer episodes or store shorter spawns"
-        )
-    windows = Windows(store, span, usable)
     # How many places of each episode a stretch may begin at.
-    rooms = {i: int(store.lengths[i]) + 2 - span for i in usable}
+    rooms = {i: int(steps) + 1 - span for i, steps in enumerate(store.lengths) if steps >= span}
+    if not rooms:
+        longest = int(store.lengths.max(initial=0))
+        raise RolloutError(
+            f"no episode of {store.path} has the {span} frames of a spawn and one to go on to; "
+            f"the longest has {longest + 1}: collect longer episodes or store shorter spawns"
+        )
+    usable = list(rooms)
+    windows = Windows(store, span, usable)
     if latest_start is not None:
         rooms = {i: min(room, latest_start + 1) for i, room in rooms.items()}
     near = _starts_near_rewards(store, rooms, span) if near_rewards else {}
@@ -200,6 +203,16 @@ def spawns_from_rollouts(
         pose, stride = [], 1
     size = config.frame_size
     return draw_spawns(store, count, length, size, seed, pose, stride, near_rewards, latest_start)
+
+
+def spawn_length(store: RolloutStore, length: int, stride: int = 1) -> int:
+    """Frames of the spawns to draw from a store: `length`, or what half of its episodes can give.
+
+    Raises:
+        RolloutError: half of the episodes have not even two frames `stride` steps apart.
+    """
+    # The last frame is no place to begin at.
+    return length_of_most(store, length + 1, least=2, stride=stride) - 1
 
 
 def save_spawns(

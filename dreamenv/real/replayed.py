@@ -118,6 +118,12 @@ class SpawnedEnv(gymnasium.Wrapper):
         frames = [np.array(observation)] if start == 0 else []
         for step, action in enumerate(actions, 1):
             observation, _, terminated, truncated, info = self.env.step(action)
+            if terminated and step == len(actions):
+                raise EnvironmentUsageError(
+                    f"the episode ends on the spawn's last frame, after {step} actions, so none "
+                    "can begin there; spawns stored by this version never do: write them anew "
+                    "with dreamenv.dream.spawns.save_spawns"
+                )
             if terminated or truncated:
                 raise EnvironmentUsageError(
                     f"the episode ended after {step} of the {len(actions)} actions to the spawn; "

@@ -64,6 +64,22 @@ def model_time(
     }
 
 
+def length_of_most(store: RolloutStore, frames: int, least: int = 1, stride: int = 1) -> int:
+    """The most frames, up to `frames`, `stride` steps apart, that half of the episodes have.
+
+    Raises:
+        RolloutError: half of the episodes have not even `least`.
+    """
+    have = np.sort(store.lengths // stride + 1)
+    found = min(frames, int(have[(len(have) - 1) // 2])) if len(have) else 0
+    if found < least:
+        raise RolloutError(
+            f"half of the {len(have)} episodes of {store.path} should have at least {least} frames "
+            f"{stride} step{'s' * (stride > 1)} apart, but have {found}; collect longer episodes"
+        )
+    return found
+
+
 class Windows:
     """All stretches of `length` consecutive frames of one episode each, in model time.
 

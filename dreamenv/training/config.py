@@ -69,7 +69,8 @@ class TrainConfig:
     pose: str = "agent_pos,agent_dir"
     """Recorded infos that make up the pose, separated by commas."""
     window: int = 48
-    """Frames per training window."""
+    """Most frames per training window; those of shorter episodes are padded, and padding is not
+    scored."""
     window_from: int = 0
     """Gradual context extension: begin with windows of so many frames, and as many more of them,
     and double the length until it is `window`; 0 begins with `window`."""
@@ -84,6 +85,9 @@ class TrainConfig:
     """Every so many frames make a window; more than 1 only under poses."""
     retrace: float = 0.0
     """Share of windows whose second half is the exact reverse of the first; only under poses."""
+    ends: float = 0.25
+    """Share of windows that end where an episode terminated, if any did; of the others every frame
+    of the rollouts is scored equally often."""
     seed: int = 0
     dtype: str = "bfloat16"
     threads: int = 0
@@ -112,7 +116,7 @@ class TrainConfig:
     spawns: int = 64
     """Starting points stored with the weights."""
     spawn_frames: int = 32
-    """Real frames in each of them."""
+    """Real frames in each of them; fewer if half of the held-out episodes have no more."""
 
     def window_at(self, step: int) -> int:
         """Frames per window at update `step` of the dynamics."""
@@ -160,7 +164,7 @@ class TrainConfig:
                     f"into {segments} equal segments; take a half, a quarter … of window"
                 )
             length *= 2
-        for name in ("state_reset", "retrace", "window_growth"):
+        for name in ("state_reset", "retrace", "ends", "window_growth"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, 0 … 1, not {getattr(self, name)}")
         if self.state_reset and self.segments == 1:

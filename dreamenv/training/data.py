@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,53 +10,64 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.core.files import replacing
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import model_time
+from dreamenv.training.latents import encoded
+from dreamenv.training.stretches import Stretches
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import Batch
-from dreamenv.world_model.preprocessing import fit_frames, to_unit
+from dreamenv.world_model.preprocessing import fit_frames
 
 T = TypeVar("T")
+
+BLOCK, PICKS = 64, 8
+"""The tokenizer's frames come by so many from blocks of so many neighbours, decoded together."""
 
 
 def sample_frames(
     store: RolloutStore, count: int, rng: np.random.Generator, size: tuple[int, int]
 ) -> np.ndarray:
-    """`count` frames (count, H, W, C) uint8 from short stretches of random episodes.
+    """`count` frames (count, H, W, C) uint8, each of them any frame of the store equally likely.
 
-    Up to eight frames come from each stretch of 64: the same decoded chunks serve them all.
+    The frames of all episodes, one after the other, are cut into blocks; a block is drawn as often
+    as its length asks for, and gives several frames at once.
     """
-    frames: list[np.ndarray] = []
-    lengths = np.asarray(store.lengths)
-    while sum(map(len, frames)) < count:
-        episode = rng.choice(len(lengths), p=lengths / lengths.sum())
-        start = rng.integers(0, max(1, lengths[episode] - 64))
-        stop = min(start + 63, lengths[episode])
-        stretch = store.read(int(episode), int(start), int(stop)).observation
-        frames.append(stretch[rng.permutation(len(stretch))[:8]])
+    lengths = np.asarray(store.lengths) + 1
+    offsets = np.cumsum(lengths) - lengths
+    total = int(lengths.sum())
+    frames = []
+    for _ in range(-(-count // PICKS)):
+        first = int(rng.integers(total)) // BLOCK * BLOCK  # longer blocks are met more often
+        inside = min(BLOCK, total - first)
+        picks = np.sort(first + rng.choice(inside, PICKS, replace=inside < PICKS))
+        episodes = np.searchsorted(offsets, picks, side="right") - 1
+        block = []
+        for episode in np.unique(episodes):
+            steps = picks[episodes == episode] - offsets[episode]
+            stretch = store.read(int(episode), int(steps[0]), int(steps[-1])).observation
+            block.append(stretch[steps - steps[0]])
+        frames.append(rng.permutation(np.concatenate(block)))
     return fit_frames(np.concatenate(frames)[:count], size)
 
 
 class LatentWindows:
     """A rollout store as latents and signals in memory, cut into windows of model time.
 
-    Frames are encoded once and kept in the file `cache`, which is remade when it is of other
-    episodes or of another tokenizer, or is damaged. The tokenizer's standardisation is measured
-    on them and kept beside them: `model.tokenizer` has it afterwards.
+    Every frame is scored equally often (`Stretches`); windows that hold fewer frames than others,
+    at either end of an episode or because it is short, are padded (`Batch.valid`). The tokenizer's
+    standardisation is measured on all frames: `model.tokenizer` has it afterwards.
 
     Args:
         store: the rollouts.
         model: whose tokenizer encodes them, and whose `conditioning` decides what stands where
             actions do.
-        cache: file of the encoded rollouts.
+        cache: file of the encoded rollouts (`dreamenv.training.latents`).
         window: most frames a window has.
         stride: every so many frames of an episode make a window.
         retrace: share of windows that go forth and exactly back again.
+        ends: share of windows that end where an episode terminated, if any did.
         pose: infos that make up a pose, if that is what the model is conditioned on.
     """
 
@@ -69,21 +79,12 @@ class LatentWindows:
         window: int,
         stride: int = 1,
         retrace: float = 0.0,
+        ends: float = 0.0,
         pose: Sequence[str] = (),
     ) -> None:
-        self.window, self.stride, self.retrace = window, stride, retrace
+        self.window, self.stride, self.retrace, self.ends = window, stride, retrace, ends
         self.lengths = np.asarray(store.lengths) + 1  # frames, not steps
-        for share, frames in ((1 - retrace, window), (retrace, window // 2)):
-            if share and not len(self._starts(frames)):
-                raise RolloutError(
-                    f"no episode of {store.path} has the {(frames - 1) * stride + 1} frames of a "
-                    "training window; collect longer episodes or train with a shorter window"
-                )
-        tag = _fingerprint(store, model)
-        arrays = _read_cache(cache, tag)
-        if arrays is None:
-            arrays = _encode(store, model)
-            _write_cache(cache, tag, arrays)
+        arrays = encoded(store, model, cache)
         tokenizer = model.tokenizer
         for buffer in ("latent_mean", "latent_std"):
             getattr(tokenizer, buffer).copy_(torch.from_numpy(arrays[buffer]))
@@ -94,9 +95,25 @@ class LatentWindows:
             poses = [read_poses(store, i, pose) for i in range(store.num_episodes)]
             self.actions = np.concatenate(poses)
         self.rewards, self.terminated = arrays["reward"], arrays["terminated"]
+        self._stretches: dict[tuple[int, bool], Stretches] = {}
+        for share, retraced in ((1 - retrace, False), (retrace, True)):
+            if share and not self.stretches(window, retraced).episodes:
+                raise RolloutError(
+                    f"no episode of {store.path} has two frames {stride} steps apart; collect "
+                    "longer episodes or train with a smaller stride"
+                )
+
+    def stretches(self, window: int, retraced: bool = False) -> Stretches:
+        """What windows of `window` frames are drawn from."""
+        if (window, retraced) not in self._stretches:
+            frames = window // 2 if retraced else window
+            ended = self.terminated[np.cumsum(self.lengths) - 1]
+            made = Stretches(self.lengths, ended, frames, self.stride, retraced)
+            self._stretches[window, retraced] = made
+        return self._stretches[window, retraced]
 
     def batch(self, rows: int, rng: np.random.Generator, window: int = 0) -> Batch:
-        """`rows` windows, uniform over all starts; each begins with the start token.
+        """`rows` windows; each begins with the start token.
 
         Args:
             rows: how many.
@@ -105,14 +122,17 @@ class LatentWindows:
         """
         window = window or self.window
         there_and_back = rng.random(rows) < self.retrace
-        steps = np.tile(np.arange(window), (rows, 1))
-        steps[there_and_back] = np.minimum(np.arange(window), np.arange(window)[::-1])
-        first = np.empty(rows, np.int64)
-        for back, frames in ((False, window), (True, window // 2)):
-            chosen = there_and_back == back
+        first, count = np.empty(rows, np.int64), np.empty(rows, np.int64)
+        for retraced in (False, True):
+            chosen = there_and_back == retraced
             if chosen.any():
-                starts = self._starts(frames)
-                first[chosen] = starts[rng.integers(0, len(starts), int(chosen.sum()))]
+                drawn = self.stretches(window, retraced).draw(int(chosen.sum()), rng, self.ends)
+                first[chosen], count[chosen] = drawn
+        count = count[:, None]
+        forth = np.tile(np.arange(window), (rows, 1))
+        back = there_and_back[:, None] & (forth >= count)
+        steps = np.where(back, 2 * count - 1 - forth, forth).clip(0, count - 1)
+        valid = forth < np.where(there_and_back[:, None], 2 * count, count)
         index = first[:, None] + self.stride * steps
         actions = self.actions[index]
         if actions.dtype.kind == "f":
@@ -122,76 +142,14 @@ class LatentWindows:
         # What was received on the frames between belongs to the frame that follows them.
         between = (index[:, :, None] - np.arange(self.stride)).clip(min=0)
         rewards = self.rewards[between].sum(-1)
-        rewards[there_and_back, window // 2 :] = np.nan  # nothing is received on the way back
+        rewards[back] = np.nan  # nothing is received on the way back
         return Batch(
             torch.from_numpy(self.latents[index]).float(),
             torch.from_numpy(actions),
             torch.from_numpy(rewards),
             torch.from_numpy(self.terminated[index]),
+            torch.from_numpy(valid),
         )
-
-    def _starts(self, frames: int) -> np.ndarray:
-        """Where windows of `frames` frames may begin, in the arrays of all episodes together."""
-        span = (frames - 1) * self.stride + 1
-        offsets = np.concatenate([[0], np.cumsum(self.lengths)])[:-1]
-        counts = np.maximum(self.lengths - span + 1, 0)
-        before = np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(offsets, counts) + np.arange(counts.sum()) - before
-
-
-def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
-    parts: dict[str, list[np.ndarray]] = {}
-    for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):
-        window = model_time(store.read(episode), store.action_space)
-        frames = fit_frames(window["frames"], model.config.frame_size)
-        latents = []
-        for start in range(0, len(frames), 256):
-            part = torch.from_numpy(frames[start : start + 256]).to(model.device)
-            with torch.no_grad(), model.autocast():
-                encoded = model.tokenizer.encode_raw(to_unit(part))
-            latents.append(encoded.to("cpu", torch.float16).numpy())
-        parts.setdefault("latents", []).append(np.concatenate(latents))
-        for name in ("action", "reward", "terminated"):
-            parts.setdefault(name, []).append(window[name])
-    joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return {**joined, **_standardise(joined["latents"])}
-
-
-def _standardise(latents: np.ndarray) -> dict[str, np.ndarray]:
-    """Standardise per channel, in place; returns `latent_mean` and `latent_std` (channels,)."""
-    flat = latents.reshape(-1, latents.shape[-1])
-    mean = flat.mean(0, dtype=np.float64)
-    square = np.einsum("nc,nc->c", flat, flat, dtype=np.float64) / len(flat)
-    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
-    for start in range(0, len(flat), 2**20):
-        part = flat[start : start + 2**20]
-        part[:] = (part - mean) / std
-    return {"latent_mean": mean.astype(np.float32), "latent_std": std.astype(np.float32)}
-
-
-def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
-    """Equal for equal episodes under an equal tokenizer, at the same size."""
-    digest = hashlib.sha256(f"{store.env_id},{model.config.frame_size}".encode())
-    for array in (store.lengths, store.seeds, store.returns):
-        digest.update(array.tobytes())
-    for tensor in model.tokenizer.parameters():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read_cache(cache: Path, tag: str) -> dict[str, np.ndarray] | None:
-    if not cache.exists():
-        return None
-    try:
-        with np.load(cache, allow_pickle=False) as stored:
-            return dict(stored) if str(stored["tag"]) == tag else None
-    except Exception:  # a damaged zip raises whatever it meets first; the cache can be remade
-        return None
-
-
-def _write_cache(cache: Path, tag: str, arrays: dict[str, np.ndarray]) -> None:
-    with replacing(cache) as file:  # under a name of its own: other runs may write it just now
-        np.savez(file, tag=np.array(tag), **arrays)  # type: ignore[arg-type]
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, ahead: int = 4) -> Iterator[T]:

@@ -21,7 +21,7 @@ from dreamenv.core.locks import hold_folder
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import Windows
+from dreamenv.rollouts.windows import Windows, length_of_most
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.data import LatentWindows, sample_frames
 from dreamenv.training.stage import Stage
@@ -33,6 +33,7 @@ from dreamenv.world_model.checkpoint import (
 )
 from dreamenv.world_model.config import ActionConfig, RewardConfig, WorldModelConfig, preset
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.objective import Batch
 from dreamenv.world_model.open_loop import imagine_under, psnr
 from dreamenv.world_model.preprocessing import fit_frames, to_uint8, to_unit
@@ -106,10 +107,8 @@ def _require_usable(config: TrainConfig, store: RolloutStore, held_out: RolloutS
                 f"{one} and that of {config.held_out} is {other}"
             )
     # Found out now rather than after hours of training.
-    shortest = config.window if config.retrace < 1 else config.window // 2
-    Windows(store, (shortest - 1) * config.stride + 1)
-    longest = max(CONTEXT + HORIZON, config.spawn_frames)
-    Windows(held_out, (longest - 1) * config.stride + 1)
+    Windows(store, config.stride + 1)
+    clip_frames(held_out, config.stride)  # two frames are enough for spawns, too
 
 
 def _require_trainable(config: TrainConfig, architecture: WorldModelConfig) -> None:
@@ -290,11 +289,12 @@ def train_dynamics(
     """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes."""
     cache = Path(run.latents) if run.latents else Path(run.out) / "training" / "latents.npz"
     data = LatentWindows(
-        store, model, cache, run.window, run.stride, run.retrace, run.pose.split(",")
+        store, model, cache, run.window, run.stride, run.retrace, run.ends, run.pose.split(",")
     )
-    sample = data.batch(256, np.random.default_rng([run.seed, 3]), min(run.window, 48)).latents
+    sample = data.batch(256, np.random.default_rng([run.seed, 3]), min(run.window, 48))
     if not run.weights_from:  # which were trained under the value that came with them
-        model.dynamics.change.copy_((sample[:, 1:] - sample[:, :-1]).square().mean().sqrt())
+        change = (sample.latents[:, 1:] - sample.latents[:, :-1])[sample.valid[:, 1:]]
+        model.dynamics.change.copy_(change.square().mean().sqrt())
     clips = held_out_clips(held_out, model.config, run)
     model.dynamics.checkpoint_activations = run.checkpoint_activations
     if run.compile:
@@ -307,6 +307,8 @@ def train_dynamics(
 
     def make_batch(step: int) -> Batch:
         window = run.window_at(step)
+        if isinstance(model.dynamics, BidirectionalDynamics):
+            window = model.dynamics.window
         rows = run.dynamics.batch * run.window // window
         return data.batch(rows, np.random.default_rng([run.seed, 2, step]), window)
 
@@ -349,12 +351,17 @@ def provenance(run: TrainConfig, store: RolloutStore, step: int) -> dict[str, An
     }
 
 
+def clip_frames(store: RolloutStore, stride: int = 1) -> int:
+    """Frames of held-out clips: as many as half of the episodes have, and no more than needed."""
+    return length_of_most(store, CONTEXT + HORIZON, least=2, stride=stride)
+
+
 def held_out_clips(
     store: RolloutStore, config: WorldModelConfig, run: TrainConfig
 ) -> dict[str, Tensor]:
     """Fixed clips of context and horizon from episodes the model never trains on."""
     rng = np.random.default_rng(0)
-    windows = Windows(store, run.stride * (CONTEXT + HORIZON - 1) + 1)
+    windows = Windows(store, run.stride * (clip_frames(store, run.stride) - 1) + 1)
     places = [windows.locate(int(i)) for i in rng.integers(windows.num_windows, size=CLIPS)]
     clips = [windows.read(*place) for place in places]
     frames = np.stack([clip["frames"][:: run.stride] for clip in clips])
@@ -377,15 +384,16 @@ def open_loop_metrics(
 ) -> dict[str, float]:
     """PSNR of imagined frames at some steps, beside repeating the last real frame."""
     frames, actions = clips["frames"].to(model.device), clips["actions"].to(model.device)
+    context = max(1, frames.shape[1] * CONTEXT // (CONTEXT + HORIZON))
     generator = torch.Generator().manual_seed(0)
     with torch.compiler.set_stance("force_eager"):  # not worth compiling for these shapes
-        imagined = imagine_under(model, frames, actions, CONTEXT, generator).frames
+        imagined = imagine_under(model, frames, actions, context, generator).frames
     real = to_unit(frames)
-    scores = psnr(real[:, CONTEXT:] - imagined).mean(0)
-    repeated = psnr(real[:, CONTEXT:] - real[:, CONTEXT - 1 : CONTEXT]).mean(0)
-    rows = torch.stack([real[:4, CONTEXT:], imagined[:4]], 1).flatten(0, 1)
+    scores = psnr(real[:, context:] - imagined).mean(0)
+    repeated = psnr(real[:, context:] - real[:, context - 1 : context]).mean(0)
+    rows = torch.stack([real[:4, context:], imagined[:4]], 1).flatten(0, 1)
     strip = rows.transpose(1, 2).flatten(2, 3).flatten(0, 1)
     writer.add_image("dynamics/real_above_dreamt", to_uint8(strip), step, dataformats="HWC")
-    picks = (1, 2, 4, 8, 16)
+    picks = [i for i in (1, 2, 4, 8, 16) if i <= len(scores)]
     metrics = {f"psnr_step_{i}": float(scores[i - 1]) for i in picks}
     return metrics | {f"repeat_psnr_step_{i}": float(repeated[i - 1]) for i in picks}

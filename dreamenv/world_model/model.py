@@ -241,7 +241,7 @@ class WorldModel(nn.Module):
             segments: how many.
             reset: chance, at the start of each later segment, that a row forgets everything.
         """
-        state = None
+        state, valid = None, batch.valid.sum()
         for part in batch.split(segments):
             if state is not None:
                 state = state.detach()
@@ -255,7 +255,9 @@ class WorldModel(nn.Module):
                 losses, state = dynamics_loss(
                     self.dynamics, self.head, part, objective, generator, state
                 )
-            yield losses
+            # Segments that are padding in some rows count by the frames that they hold.
+            share = part.valid.sum() * segments / valid
+            yield {name: loss * share for name, loss in losses.items()}
 
     def noise_shape(self, slots: int) -> tuple[int, int, int, int]:
         """Shape of the noise that `imagine` takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,16 +31,26 @@ class Batch:
     """The reward on arriving at each frame; NaN where it is unknown, and not scored."""
     terminated: Tensor
     """Whether the episode terminated on arriving at each frame."""
+    valid: Tensor = None  # type: ignore[assignment]
+    """Whether each frame is one: windows that hold fewer frames are padded at their end with
+    anything finite. Nothing of that is scored, nor seen by any frame. Default: all are."""
+
+    def __post_init__(self) -> None:
+        if self.valid is None:
+            self.valid = torch.ones_like(self.terminated, dtype=torch.bool)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every part of it changed alike."""
+        return Batch(*map(change, vars(self).values()))
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        parts = (self.latents, self.actions, self.rewards, self.terminated)
-        return Batch(*(part.to(device) for part in parts))
+        return self.each(lambda part: part.to(device))
 
     def split(self, segments: int) -> list[Batch]:
         """Consecutive segments of the windows, of equal length."""
-        parts = (self.latents, self.actions, self.rewards, self.terminated)
-        return [Batch(*p) for p in zip(*(x.chunk(segments, 1) for x in parts), strict=True)]
+        parts = [part.chunk(segments, 1) for part in vars(self).values()]
+        return [Batch(*part) for part in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,9 @@ def dynamics_loss(
 ) -> tuple[dict[str, Tensor], State]:
     """Losses by name, of which `total` is their weighted sum, and the memory after the window.
 
-    A frame with nothing before it is never scored: nothing says what it shows. The outcome is
-    scored on frames that are (almost) clean, which is how the heads are used.
+    A frame with nothing before it is never scored: nothing says what it shows. Nor is what windows
+    are padded with. The outcome is scored on frames that are (almost) clean, which is how the heads
+    are used.
 
     Args:
         dynamics: the network. head: of rewards and continuation.
@@ -100,16 +112,20 @@ def dynamics_loss(
     """
     if isinstance(dynamics, BidirectionalDynamics):
         batch = _cut(batch, dynamics.window)
+        state = None
     shape = (batch.latents.shape[0], batch.latents.shape[1])
-    if state is None or isinstance(dynamics, BidirectionalDynamics):
+    if state is None:
         state = dynamics.initial_state(shape[0])
-    after_first = torch.ones(shape, device=batch.latents.device)
-    after_first[:, 0] = state.frames > 0
+    after_first = batch.valid.to(batch.latents)
+    after_first[:, 0] *= state.frames > 0
     if config.scheme == "diffusion_forcing" or isinstance(dynamics, BidirectionalDynamics):
-        level, scored = forcing_levels(shape, config.clean_prefix, generator, config.pure_noise)
+        frames = batch.valid.sum(1, keepdim=True).cpu()
+        level, scored = forcing_levels(
+            shape, config.clean_prefix, generator, config.pure_noise, frames
+        )
         write = _view(batch.latents, level, generator)
         if isinstance(dynamics, BidirectionalDynamics):
-            written = dynamics.denoise(write, batch.actions)
+            written = dynamics.denoise_padded(write, batch.actions, batch.valid.sum(1))
         else:
             state, written, _ = dynamics(state, write, batch.actions)
         scored = scored.to(after_first) * after_first
@@ -147,19 +163,28 @@ def forcing_levels(
     clean_prefix: float,
     generator: torch.Generator,
     pure_noise: float = 1 / 3,
+    valid: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Signal levels (b, t) of diffusion forcing, and which frames are scored.
 
     A level of its own for every frame; a share `clean_prefix` of rows keeps a prefix longer than
-    half the window clean, and scores only what follows.
+    half the window clean, and scores only what follows. `valid` (b, 1): how many frames of each
+    window are no padding, by default all.
     """
     rows, frames = shape
+    valid = torch.full((rows, 1), frames) if valid is None else valid
     level = 0.98 * sample_levels(shape, generator, pure_noise)
-    earliest = frames // 2 + 1
-    length = torch.randint(earliest, max(frames, earliest + 1), (rows, 1), generator=generator)
+    earliest = valid // 2 + 1
+    length = _whole_numbers(earliest, torch.maximum(valid, earliest + 1), generator)
     chosen = torch.rand((rows, 1), generator=generator) < clean_prefix
     prefix = chosen & (torch.arange(frames) < length)
     return torch.where(prefix, 1.0, level), ~prefix
+
+
+def _whole_numbers(low: Tensor, high: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform whole numbers from `low` to below `high`, element by element."""
+    share = torch.rand(low.shape, generator=generator)
+    return torch.minimum(low + (share * (high - low)).long(), high - 1)
 
 
 def context_levels(shape: tuple[int, int], noise: float, generator: torch.Generator) -> Tensor:
@@ -180,8 +205,7 @@ def _cut(batch: Batch, window: int) -> Batch:
         whole = x.shape[1] // window * window
         return x[:, :whole].unflatten(1, (-1, window)).flatten(0, 1)
 
-    parts = (batch.latents, batch.actions, batch.rewards, batch.terminated)
-    return Batch(*map(cut, parts))
+    return batch.each(cut)
 
 
 def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
@@ -208,7 +232,8 @@ def _predicted_context(
     """
     rows, frames = batch.latents.shape[:2]
     rows = math.ceil(config.self_forcing * rows)  # windows are drawn at random: the first will do
-    start = torch.randint(1, frames, (rows, 1), generator=generator)
+    valid = batch.valid[:rows].sum(1, keepdim=True).cpu().clamp(min=2)
+    start = _whole_numbers(torch.ones_like(valid), valid, generator)
     replace = (torch.arange(frames) >= start).to(write.level.device)
     latents, level = write.noisy[:rows], write.level[:rows]
     actions = batch.actions[:rows]

@@ -177,7 +177,7 @@ def test_self_forcing_writes_what_the_model_predicts_from_some_frame_on() -> Non
     assert not found.noisy.requires_grad
     # A replaced frame is the one-step prediction under the frames as they had been written.
     generator = torch.Generator().manual_seed(0)
-    torch.randint(1, FRAMES, (8, 1), generator=generator)
+    torch.rand((8, 1), generator=generator)
     noise = torch.randn(data.latents.shape, generator=generator).double()
     view = Stream(noise, torch.zeros(8, FRAMES, dtype=torch.float64))
     _, _, seen = model.dynamics(model.initial_state(8), write, data.actions, view)

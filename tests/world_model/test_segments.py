@@ -136,7 +136,7 @@ def slow_views(
     write = noisy_view(latents, level, source)
     if objective.self_forcing:
         count = math.ceil(objective.self_forcing * rows)
-        starts = torch.randint(1, length, (count, 1), generator=source)
+        starts = 1 + (torch.rand((count, 1), generator=source) * (length - 1)).long()
         for _ in range(objective.self_forcing_rounds):
             unseen = noisy_view(latents[:count], torch.zeros(count, length), source)
             before = Stream(write.noisy.clone(), write.level.clone())

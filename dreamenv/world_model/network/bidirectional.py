@@ -84,6 +84,22 @@ class BidirectionalDynamics(Dynamics):
             x, _ = self.through(layer, x, c, {}, (stream.level, None), seen)
         return self._predict(x[0], stream, previous)
 
+    def denoise_padded(self, stream: Stream, actions: Tensor, frames: Tensor) -> Prediction:
+        """`denoise` for windows of which only the first `frames` (b,) are real."""
+        slots, length = stream.level.shape
+        if bool((frames == length).all()):
+            return self.denoise(stream, actions)
+        # What stands before an episode is empty; so that is where the padding goes meanwhile.
+        places, rows = torch.arange(length, device=frames.device), torch.arange(slots)[:, None]
+        back = (places + frames[:, None]) % length
+        there = (places - frames[:, None]) % length
+        empty = places < length - frames[:, None]
+        noisy = stream.noisy[rows, back].masked_fill(empty[..., None, None], 0)
+        level = stream.level[rows, back].masked_fill(empty, 0)
+        moved = Stream(noisy, level)
+        seen = self.denoise(moved, actions[rows, back], frames.clamp(min=1))
+        return Prediction(*(part[rows, there] for part in seen))
+
     def _windows(self, x: Tensor) -> Tensor:
         """(b, k + t, …) → (b · t, k + 1, …)."""
         windows = x.unfold(1, self.window, 1)  # (b, t, …, k + 1)
