@@ -71,7 +71,7 @@ def length_of_most(store: RolloutStore, frames: int, least: int = 1, stride: int
         RolloutError: half of the episodes have not even `least`.
     """
     have = np.sort(store.lengths // stride + 1)
-    found = min(frames, int(have[(len(have) - 1) // 2])) if len(have) else 0
+    found = min(frames, int(have[len(have) // 2])) if len(have) else 0
     if found < least:
         raise RolloutError(
             f"half of the {len(have)} episodes of {store.path} should have at least {least} frames "

@@ -14,7 +14,7 @@ from counting_env import CountingEnv, step_of
 
 from dreamenv.core.errors import CheckpointError, ConfigError, RolloutError
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.spawns import draw_spawns, load_spawns, save_spawns
+from dreamenv.dream.spawns import draw_spawns, load_spawns, save_spawns, spawn_length
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from tests.conftest import save_debug_checkpoint, write_counting_store
@@ -38,10 +38,23 @@ def test_a_spawn_is_a_stretch_of_a_real_episode_in_model_time(counting_store: Pa
     assert len({source["start"] for source in spawns.sources}) > 3
 
 
-def test_the_last_possible_stretch_can_be_drawn(tmp_path: Path) -> None:
-    store = RolloutStore(write_counting_store(tmp_path / "store", episodes=1, steps=LENGTH))
+def test_the_last_possible_stretch_leaves_a_frame_to_go_on_to(tmp_path: Path) -> None:
+    """Where an episode ended nothing can begin, in neither world."""
+    store = RolloutStore(write_counting_store(tmp_path / "store", episodes=1, steps=LENGTH + 1))
     spawns = draw_spawns(store, 30, LENGTH, (8, 8))
     assert {source["start"] for source in spawns.sources} == {0, 1}
+    assert max(step_of(frames[-1]) for frames in spawns.frames) == LENGTH
+    with pytest.raises(RolloutError, match="has the 8 frames of a spawn and one to go on to; the"):
+        draw_spawns(store, 1, LENGTH + 2, (8, 8))
+
+
+def test_spawns_are_as_long_as_half_of_the_episodes_allow(tmp_path: Path) -> None:
+    path = write_counting_store(tmp_path / "store", episodes=1, steps=LENGTH)
+    store = RolloutStore(write_counting_store(path, episodes=2, steps=2))
+    assert spawn_length(store, 32) == 2  # of three frames
+    store = RolloutStore(write_counting_store(path, episodes=1, steps=LENGTH))
+    assert spawn_length(store, 32) == LENGTH and spawn_length(store, 3) == 3
+    assert draw_spawns(store, 8, LENGTH, (8, 8)).frames.shape[1] == LENGTH
 
 
 def test_continuous_actions_begin_with_nan(box_store: Path) -> None:
@@ -198,7 +211,7 @@ def test_rollouts_of_something_else_are_refused(
         writer.append(source.read(0))
     with pytest.raises(RolloutError, match="holds Other-v0, but .* learned Counting-v0"):
         save_spawns(folder, tmp_path / "other", 2, LENGTH)
-    with pytest.raises(RolloutError, match="has 100 frames for a spawn; collect longer"):
+    with pytest.raises(RolloutError, match="100 frames of a spawn and one to go on to"):
         save_spawns(folder, counting_store, 2, 100)
     assert (folder / "spawns.npz").read_bytes() == before
 

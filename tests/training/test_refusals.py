@@ -145,16 +145,14 @@ def test_poses_in_some_episodes_only(make_run: MakeRun, tmp_path: Path, pose_sto
     )  # fmt: skip
 
 
-def test_strided_windows_longer_than_any_episode(make_run: MakeRun, pose_store: Path) -> None:
+def test_strides_longer_than_any_episode(make_run: MakeRun, pose_store: Path) -> None:
     pose: dict[str, Any] = {
-        "conditioning": "pose", "data": str(pose_store), "held_out": str(pose_store)
-    }  # fmt: skip
-    refused(make_run, RolloutError, "episodes has 73 frames", window=10, stride=8, **pose)
-    # Retraced windows alone need half as many; then held-out clips are what does not fit.
-    refused(
-        make_run, RolloutError, "episodes has 377 frames", window=10, stride=8, retrace=1.0, **pose
-    )
-    refused(make_run, RolloutError, "episodes has 95 frames", window=6, stride=2, **pose)
+        "conditioning": "pose",
+        "data": str(pose_store),
+        "held_out": str(pose_store),
+    }
+    refused(make_run, RolloutError, "none of 3 episodes has 63 frames", stride=62, **pose)
+    refused(make_run, RolloutError, "none of 3 episodes has 62 frames", stride=61, **pose)
 
 
 def test_tokenizers_that_are_none(

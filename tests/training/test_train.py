@@ -224,17 +224,19 @@ def test_stores_of_different_environments_are_refused(
     assert not Path(make_run().out).exists()
 
 
-def test_too_short_episodes_are_refused_before_any_training(
-    tmp_path: Path, make_run: MakeRun
+def test_short_episodes_train_and_dream(
+    tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, few_clips: None
 ) -> None:
-    short = str(write_counting_store(tmp_path / "short", steps=20))
-    with pytest.raises(RolloutError, match="none of 3 episodes has 48 frames"):
-        train(make_run(held_out=short))
-    with pytest.raises(RolloutError, match="none of 3 episodes has 30 frames"):
-        train(make_run(data=short, window=30))
-    with pytest.raises(RolloutError, match="none of 3 episodes has 62 frames"):
-        train(make_run(spawn_frames=62))
-    assert not Path(make_run().out).exists()
+    """Windows are padded; clips and spawns are as long as half of the episodes allow."""
+    short = write_counting_store(tmp_path / "short", episodes=4, steps=7)
+    write_counting_store(short, episodes=2, steps=2)
+    run = make_run(data=str(short), held_out=str(short), window=12, spawn_frames=32)
+    assert run_command(monkeypatch, run) == 0
+    spawns = DreamEnv(run.out).vector.dreamer.spawns
+    assert spawns.frames.shape[1] == 7  # of eight frames; from the last one nothing goes on
+    last = [json.loads(line) for line in (Path(run.out) / "metrics.jsonl").open()][-1]
+    found = {key for key in last if key.startswith("psnr_step")}
+    assert found == {"psnr_step_1", "psnr_step_2"}  # of clips of eight frames, five watched
 
 
 def test_actions_without_bounds_are_refused(tmp_path: Path) -> None:

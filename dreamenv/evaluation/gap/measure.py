@@ -32,6 +32,7 @@ from dreamenv.evaluation.metrics.foresight import Foresight, measure_foresight
 from dreamenv.evaluation.metrics.held_out_data import draw_clips
 from dreamenv.evaluation.metrics.open_loop import CONTEXT, Clips
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.windows import Windows
 
 AROUND = 5
 """Steps shown before and after a reward that the real environment does not confirm."""
@@ -73,6 +74,8 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
         config.near_rewards,
         config.seed,
     )
+    if config.rollouts is not None and config.clips:  # found out now rather than after all plays
+        Windows(RolloutStore(config.rollouts), _watched(spawns) + config.clip_horizon)
     require_limit(spec, int(spawns.steps_before.max()) + config.horizon)
     dreams = Dreams(config, arguments, spawns)
     dream = dreams.of("frame")
@@ -116,6 +119,11 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     return GapReport(result, strips, {name: part.picture() for name, part in foresight.items()})
 
 
+def _watched(spawns: GapSpawns) -> int:
+    """Frames watched of clips of rollouts: as many as spawns have, where those are short."""
+    return min(CONTEXT, spawns.spawns.frames.shape[1])
+
+
 def _foresight(
     config: GapConfig,
     dream: DreamVectorEnv,
@@ -131,10 +139,10 @@ def _foresight(
         if agent.in_full and config.clips:
             clips[agent.label] = _own_clips(reached, pairs.real[agent.label], config), context
     if config.rollouts is not None and config.clips:
-        length = CONTEXT + config.clip_horizon
+        length = _watched(spawns) + config.clip_horizon
         size = dream.dreamer.model.config.frame_size
         drawn = draw_clips(RolloutStore(config.rollouts), config.clips, length, size, config.seed)
-        clips["rollouts"] = drawn, CONTEXT
+        clips["rollouts"] = drawn, _watched(spawns)
     return {
         name: measure_foresight(
             dream.dreamer.model,

@@ -11,12 +11,12 @@ import numpy as np
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_dreamer
-from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
+from dreamenv.dream.spawns import Spawns, spawn_length, spawns_from_rollouts
 from dreamenv.evaluation.gap.episodes import digest
 from dreamenv.rollouts.store import RolloutStore
 
 LENGTH = 32
-"""Frames of a spawn drawn from a store."""
+"""Frames of a spawn drawn from a store; fewer if half of its episodes have no more."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,11 @@ def choose_spawns(
     dreamer = load_dreamer(checkpoint)
     about: dict[str, Any] = {"latest_start": latest_start}
     if rollouts is not None:
-        spawns = spawns_from_rollouts(
-            dreamer.folder, rollouts, count, LENGTH, seed, near_rewards, latest_start
-        )
         store = RolloutStore(rollouts)
+        length = spawn_length(store, LENGTH)
+        spawns = spawns_from_rollouts(
+            dreamer.folder, rollouts, count, length, seed, near_rewards, latest_start
+        )
         about |= {
             "from": "rollouts",
             "near_rewards": near_rewards,

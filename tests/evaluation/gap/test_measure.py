@@ -11,16 +11,27 @@ import numpy as np
 import pytest
 
 from dreamenv.__main__ import main
-from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError
+from dreamenv.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DreamEnvError,
+    EnvironmentUsageError,
+)
 from dreamenv.dream.spawns import Spawns, draw_spawns
 from dreamenv.evaluation.gap import paired_episodes as paired_plays
 from dreamenv.evaluation.gap.config import GapConfig
 from dreamenv.evaluation.gap.measure import GapReport, measure_gap
 from dreamenv.evaluation.gap.report import one_line, write_report
+from dreamenv.evaluation.gap.starts import choose_spawns
 from dreamenv.evaluation.gap.transfer import Contender
+from dreamenv.real.replayed import SpawnedEnv
+from dreamenv.rollouts.policies import make_policy
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.worker import record_episode
+from dreamenv.rollouts.writer import RolloutWriter
 from tests.evaluation.ring_env import (
     PLACES,
+    RingEnv,
     SavingRingEnv,
     add_walkers,
     dream_of_the_ring,
@@ -369,3 +380,23 @@ def test_worker_processes_play_the_same_and_their_death_is_told(
 
 def test_rewards_by_hand_are_those_of_the_ring() -> None:
     assert [reward_of(place, 1) for place in (0, 1)] == [1.0, 0.0]
+
+
+def test_no_start_lies_where_an_episode_ended(ring_checkpoint: Path, tmp_path: Path) -> None:
+    """Short episodes that terminate: starts are shorter, and the real one goes on from each."""
+    real, policy = RingEnv(length=9), make_policy("uniform")
+    with RolloutWriter(
+        tmp_path / "s", "Ring-v0", real.observation_space, real.action_space
+    ) as writer:
+        for seed in range(3):
+            writer.append(record_episode(real, policy, seed, seed, 100))
+    spawns = choose_spawns(ring_checkpoint, 64, tmp_path / "s").spawns
+    assert spawns.frames.shape[:2] == (64, 9)
+    env = SpawnedEnv(RingEnv(length=9), spawns.sources)
+    for source in spawns.sources:
+        assert len(source["actions"]) == 8
+        env.reset(options={"source": source})
+        assert env.step(0)[2]
+    ended = {**spawns.sources[0], "actions": [*spawns.sources[0]["actions"], 0]}
+    with pytest.raises(EnvironmentUsageError, match="ends on the spawn's last frame, after 9 act"):
+        env.reset(options={"source": ended})
