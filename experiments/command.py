@@ -1,53 +1,56 @@
-"""`python -m dreamenv compare`: train and measure a whole grid of models, and write its tables."""
+"""`dreamenv compare`: train and measure a whole grid of models, and write its tables."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from dreamenv.cli.options import command_line
 from dreamenv.core.errors import DreamEnvError
 from experiments.job import Job
 
 FAILED, INTERRUPTED = 1, 130
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `compare`."""
-    parser.add_argument("--suite", required=True, help="memory-maze, or debug")
-    parser.add_argument("--out", type=Path, help="working folder, else runs/compare/SUITE")
-    parser.add_argument("--rollouts", type=Path, help="folder of the stores, else OUT/rollouts")
-    parser.add_argument("--only", nargs="+", metavar="CELL", help="do only these cells")
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="else the suite's")
-    parser.add_argument("--jobs-limit", type=int, metavar="N", help="begin at most N jobs")
-    parser.add_argument("--minutes", type=float, help="begin no job after so many minutes")
-    parser.add_argument("--workers", type=int, default=1, help="processes that collect rollouts")
-    parser.add_argument("--list", action="store_true", help="only print every job and its state")
-    parser.add_argument("--report", action="store_true", help="only write tables and plots")
-    parser.add_argument(
-        "--results",
-        type=Path,
-        help="folder of results.json, tables and plots, else docs/results/memory (memory-maze) "
-        "or OUT/results",
-    )
-    parser.add_argument(
-        "--docs",
-        type=Path,
-        help="page whose tables are filled in, else docs/memory.md (memory-maze) or none",
-    )
-    parser.add_argument(
-        "--cost",
-        type=Path,
-        help="cost curves to render too, else docs/results/memory_cost.json (memory-maze) or none",
-    )
+@dataclass(frozen=True)
+class Options:
+    """What to compare, how much of it now, and where to write."""
+
+    suite: str
+    """memory-maze, or debug."""
+    out: Path | None = None
+    """Working folder, by default runs/compare/SUITE."""
+    rollouts: Path | None = None
+    """Folder of the stores, by default OUT/rollouts."""
+    only: tuple[str, ...] = ()
+    """Cells to do; by default all."""
+    seeds: tuple[int, ...] = ()
+    """Seeds to do; by default the suite's."""
+    jobs_limit: int | None = None
+    """Begin at most so many jobs."""
+    minutes: float | None = None
+    """Begin no job after so many minutes."""
+    workers: int = 1
+    """Processes that collect rollouts."""
+    list: bool = False
+    """Only print every job and its state."""
+    report: bool = False
+    """Only write tables and plots."""
+    results: Path | None = None
+    """Folder of results.json, tables and plots, by default docs/results/memory (memory-maze) or
+    OUT/results."""
+    docs: Path | None = None
+    """Page whose tables are filled in, by default docs/memory.md (memory-maze) or none."""
+    cost: Path | None = None
+    """Cost curves to render too, by default docs/results/memory_cost.json (memory-maze) or none."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Options) -> int:
     """Work through the queue and render: 0 if nothing failed, 1 if some job did, 130 if stopped."""
     # Imported late, so that --help and mistyped options need not wait for torch.
     from experiments.grid import Grid
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     cost = args.cost or (Path(suite.cost) if suite.cost else None)
     grid = Grid(suite, out, args.rollouts)
     grid.check()
-    jobs = grid.jobs(args.seeds, args.only)
+    jobs = grid.jobs(args.seeds or None, args.only or None)
     if args.list:
         width = max(len(job.name) for job in jobs)
         for job in jobs:
@@ -81,8 +84,7 @@ def run(args: argparse.Namespace) -> int:
         for path in write_report(grid, results, page, cost):
             print(f"written: {path}")
     except KeyboardInterrupt:
-        command = shlex.join(["python", "-m", "dreamenv", *sys.argv[1:]])
-        print(f"stopped, and everything is saved; to go on: {command}", file=sys.stderr)
+        print(f"stopped, and everything is saved; to go on: {command_line()}", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         raise DreamEnvError(

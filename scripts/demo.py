@@ -53,8 +53,8 @@ def main() -> int:
         print(f"2/2 score it, and an agent that acts at random, in {DREAM} and in {REAL}")
         config = GapConfig(
             agents=(str(agent), "random"),
-            real_id=REAL,
-            dream_id=DREAM,
+            real=REAL,
+            dream=DREAM,
             dream_kwargs=paid,
             spawns=args.spawns,
             horizon=args.horizon,

@@ -1,32 +1,43 @@
-"""`python -m dreamenv trust`: calibrate how far a checkpoint's dreams are to be trusted."""
+"""`dreamenv trust`: calibrate how far a checkpoint's dreams are to be trusted."""
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from dreamenv.cli.options import command_line
 
 SPANS = (16, 64)
 """Imagined frames over which signals are compared: while dreams hold, and long after."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `trust`."""
-    parser.add_argument("--checkpoint", required=True, help="folder, or bundled:NAME")
-    parser.add_argument("--rollouts", required=True, help="store of held-out episodes")
-    parser.add_argument("--clips", type=int, default=160, help="stretches to dream")
-    parser.add_argument("--context", type=int, default=32, help="frames watched of each")
-    parser.add_argument("--horizon", type=int, default=64, help="frames dreamt of each")
-    parser.add_argument("--seed", type=int, default=0, help="of stretches and noise")
-    parser.add_argument("--device", default="auto", help="torch device")
-    parser.add_argument(
-        "--test", help="store of other held-out episodes: compare signals on it, write --out"
-    )
-    parser.add_argument("--out", help="JSON for the comparison, needed with --test")
+@dataclass(frozen=True)
+class Options:
+    """What to calibrate, and on what."""
+
+    checkpoint: str
+    """Checkpoint folder, or bundled:NAME."""
+    rollouts: Path
+    """Store of held-out episodes."""
+    clips: int = 160
+    """Stretches to dream."""
+    context: int = 32
+    """Frames watched of each."""
+    horizon: int = 64
+    """Frames dreamt of each."""
+    seed: int = 0
+    """Of stretches and noise."""
+    device: str = "auto"
+    """Torch device."""
+    test: Path | None = None
+    """Store of other held-out episodes: compare signals on it, and write `out`."""
+    out: Path | None = None
+    """JSON for the comparison, needed with `test`."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Options) -> int:
     """Calibrate, and compare if there is a store to compare on."""
     # Imported late, so that --help and mistyped options need not wait for torch.
     from dreamenv.core.errors import ConfigError
@@ -54,17 +65,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(args: argparse.Namespace, result: dict[str, Any], span: str) -> None:
+def _write(args: Options, result: dict[str, Any], span: str) -> None:
     from dreamenv.core.files import atomic_write_json
     from dreamenv.core.machine import machine
     from dreamenv.core.statistics import CONFIDENCE
     from dreamenv.core.tables import aligned
 
     about = {
-        "command": "python -m dreamenv " + shlex.join(sys.argv[1:]),
+        "command": command_line(),
         "machine": machine(args.device),
         "interval": f"{CONFIDENCE:.0%} percentile bootstrap over episodes",
     }
+    assert args.out is not None
     atomic_write_json(args.out, about | result)
     for line in aligned(_table(result, span)):
         print(line)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dreamenv.__main__ import main
+from dreamenv.cli import main
 from experiments import preparation, suites, work
 from experiments.grid import Grid
 from experiments.job import Job

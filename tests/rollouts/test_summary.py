@@ -8,7 +8,7 @@ from counting_episodes import DISCRETE, counting_episode
 from gymnasium.spaces import Box
 from PIL import Image
 
-from dreamenv.__main__ import main
+from dreamenv.cli import main
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 from dreamenv.rollouts.summary import contact_sheet, describe, reward_table

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dreamenv.core.deprecation import renamed_arguments
 from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.gap.exploitation import TOLERANCE
 from dreamenv.evaluation.gap.transfer import Contender
 
 
+@renamed_arguments(real_id="real", dream_id="dream")
 @dataclass(frozen=True)
 class GapConfig:
     """A gap report; `docs/gap.md` is its protocol.
@@ -20,10 +22,12 @@ class GapConfig:
     """
 
     agents: tuple[str, ...]
-    """Reported in full; what `dreamenv.agents.loading.load_agent` takes."""
-    real_id: str
+    """Reported in full: saved agents (zip or run folder), random, sticky:0.9, forward:0.6, wall,
+    seek."""
+    real: str
     """Gymnasium id of the real environment, or module:id."""
-    dream_id: str = "DreamEnv-MemoryMaze-v0"
+    dream: str = "DreamEnv-MemoryMaze-v0"
+    """Gymnasium id of the dream."""
     population: tuple[str, ...] = ()
     """More agents, for the ranking only."""
     spawns: int = 64
@@ -51,21 +55,24 @@ class GapConfig:
     strips: int = 4
     """Worst cases shown of each agent, at most."""
     transfer: tuple[Contender, ...] = ()
-    """Agents to compare in full real episodes."""
+    """Agents to compare in full real episodes, each written LABEL=AGENT."""
     transfer_real: tuple[str, ...] = ()
-    """Real environments for that; empty: `real_id`."""
+    """Real environments for that; empty: `real`."""
     real_episodes: int = 16
     """Full episodes of each agent in each of them."""
     real_horizon: int | None = None
     """Steps of a full episode; None: to the environment's own limit."""
     dream_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the dream, such as its checkpoint."""
     real_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the real environment."""
     seed: int = 0
     """Of spawns, noise, agents and intervals."""
     workers: int = 1
     """Copies of the real environment; more than one are processes of their own, spawned: measure
     below `if __name__ == "__main__":` in a script."""
     progress: bool = True
+    """Show progress bars."""
 
     def __post_init__(self) -> None:
         least = {"spawns": 1, "horizon": 1, "clips": 0, "clip_horizon": 1, "tolerance": 0}

@@ -73,7 +73,7 @@ def play_transfer(
         return None
     contenders = with_baseline(list(config.transfer))
     found = []
-    for real_id in config.transfer_real or (config.real_id,):
+    for real_id in config.transfer_real or (config.real,):
         spec = find_spec(real_id)
         steps = config.real_horizon or spec.max_episode_steps
         if steps is None:
@@ -81,7 +81,7 @@ def play_transfer(
         require_limit(spec, steps)
         with ExitStack() as stack:
             crew = here
-            if real_id != config.real_id:
+            if real_id != config.real:
                 crew = RealCrew(
                     real_world(config, real_id, steps, arguments, dream), config.workers
                 )

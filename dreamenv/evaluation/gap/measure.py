@@ -64,8 +64,8 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
         MissingDependencyError: a part of the real environment is not installed.
         DreamEnvError: a process of the real environment died.
     """
-    spec = find_spec(config.real_id)
-    arguments = dream_arguments(config.dream_id, config.dream_kwargs)
+    spec = find_spec(config.real)
+    arguments = dream_arguments(config.dream, config.dream_kwargs)
     spawns = choose_spawns(
         arguments["checkpoint"],
         config.spawns,
@@ -81,7 +81,7 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     dream = dreams.of("frame")
     agents = gap_agents(config.agents, config.population, dream.single_action_space)
     with ExitStack() as stack:
-        world = real_world(config, config.real_id, config.horizon, arguments, dream)
+        world = real_world(config, config.real, config.horizon, arguments, dream)
         crew = RealCrew(world, config.workers)
         stack.callback(crew.close)
         cache = None if kept is None else PlayCache(kept)
@@ -94,13 +94,13 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     result = {
         "dreamenv": dreamenv.__version__,
         "dream": {
-            "id": config.dream_id,
+            "id": config.dream,
             "weights_sha256": dream.dreamer.fingerprint,
             "model_trained_on": dream.dreamer.env_id,
             "denoising_passes": dream.steps or dream.dreamer.model.config.sampler.steps,
             "reward": dream.reward,
         },
-        "real": {"id": config.real_id, "kwargs": config.real_kwargs},
+        "real": {"id": config.real, "kwargs": config.real_kwargs},
         "spawns": _about_spawns(config, spawns, pairs),
         "steps_per_episode": config.horizon,
         "seed": config.seed,

@@ -37,7 +37,7 @@ class Dreams:
     def __init__(self, config: GapConfig, arguments: dict, spawns: GapSpawns) -> None:
         self._make = cache(
             lambda observation: make_dream(
-                config.dream_id, arguments, spawns.spawns, config.horizon, observation
+                config.dream, arguments, spawns.spawns, config.horizon, observation
             )
         )
 
@@ -86,7 +86,7 @@ def play_pairs(
     reached = np.flatnonzero(differences <= config.match_tolerance)
     if not len(reached):
         raise ConfigError(
-            f"the real environment {config.real_id} shows another frame at all {len(spawns)} "
+            f"the real environment {config.real} shows another frame at all {len(spawns)} "
             f"spawns (mean difference of grey levels {differences.min():.2f} at least): they are "
             "of another environment, or of another version or renderer of it; in the last case "
             "allow for it with --match-tolerance"

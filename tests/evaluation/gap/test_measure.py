@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dreamenv.__main__ import main
+from dreamenv.cli import main
 from dreamenv.core.errors import (
     CheckpointError,
     ConfigError,
@@ -60,8 +60,8 @@ def ring(monkeypatch: pytest.MonkeyPatch, spawns: Spawns) -> pytest.MonkeyPatch:
 def config(**changes: Any) -> GapConfig:
     values: dict[str, Any] = {
         "agents": (MAIN,),
-        "real_id": "SavingRing-v0",
-        "dream_id": "DreamEnv-v0",
+        "real": "SavingRing-v0",
+        "dream": "DreamEnv-v0",
         "spawns": SPAWNS,
         "horizon": HORIZON,
         "clips": SPAWNS,
@@ -328,16 +328,16 @@ def test_mistyped_options_are_explained(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"real_id": "Rign-v0"}, "unknown environment id 'Rign-v0'; did you mean .*Ring-v0"),
-        ({"dream_id": "DreamEnv-MemoryMaz-v0"}, "did you mean DreamEnv-MemoryMaze-v0"),
-        ({"real_id": "no_such_module:Ring-v0"}, "cannot import 'no_such_module'"),
-        ({"dream_id": "Ring-v0"}, "Ring-v0 is not a dreamt environment"),
+        ({"real": "Rign-v0"}, "unknown environment id 'Rign-v0'; did you mean .*Ring-v0"),
+        ({"dream": "DreamEnv-MemoryMaz-v0"}, "did you mean DreamEnv-MemoryMaze-v0"),
+        ({"real": "no_such_module:Ring-v0"}, "cannot import 'no_such_module'"),
+        ({"dream": "Ring-v0"}, "Ring-v0 is not a dreamt environment"),
         ({"real_kwargs": {"actions": 5}}, r"Discrete\(5\).*the dream from\s+Discrete\(3\)"),
         ({"real_kwargs": {"colour": "red"}}, "does not take the arguments"),
         ({"dream_kwargs": {"checkpoint": "bundled:ring", "depth": 3}}, "does not take"),
         ({"dream_kwargs": {"horizon": 9}}, "leave 'horizon' out"),
         ({"dream_kwargs": {"min_trust": 0.5}}, "leave 'min_trust' out"),
-        ({"real_id": "ShortRing-v0"}, "ends its episodes after 20 steps.*--latest-start"),
+        ({"real": "ShortRing-v0"}, "ends its episodes after 20 steps.*--latest-start"),
         ({"real_kwargs": {"nan_at": 34}}, "no number"),
         ({"latest_start": -1}, "no spawn of bundled:ring begins at step -1"),
         ({"near_rewards": 0.5}, "give --rollouts"),
@@ -372,7 +372,7 @@ def test_missing_agents_are_named(ring: pytest.MonkeyPatch) -> None:
 def test_worker_processes_play_the_same_and_their_death_is_told(
     ring: pytest.MonkeyPatch,
 ) -> None:
-    settings: dict[str, Any] = {"agents": ("random",), "real_id": "Ring-v0", "clips": 0}
+    settings: dict[str, Any] = {"agents": ("random",), "real": "Ring-v0", "clips": 0}
     assert gap(**settings, workers=2).result == gap(**settings).result
     with pytest.raises(DreamEnvError, match="process of the real environment died"):
         gap(**settings, workers=2, real_kwargs={"dies_at": 35})

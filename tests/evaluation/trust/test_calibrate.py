@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamenv.__main__ import main
+from dreamenv.cli import main
 from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.dream.trust import Trust
 from dreamenv.evaluation.metrics.open_loop import Clips
