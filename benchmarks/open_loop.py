@@ -1,6 +1,6 @@
 """How long a dream stays close to the real maze, on episodes the model never trained on.
 
-    python -m dreamenv collect --env MemoryMaze-9x9-v0 --frames 10000 --max-episode-steps 500 \\
+    dreamenv collect --env MemoryMaze-9x9-v0 --frames 10000 --max-episode-steps 500 \\
         --policy goal=0.25 goal:0.5=0.2 wandering=0.35 sticky=0.15 uniform=0.05 --seed 1000 \\
         --out rollouts/held_out
     python benchmarks/open_loop.py --rollouts rollouts/held_out

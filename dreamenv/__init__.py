@@ -1,13 +1,79 @@
 """DreamEnv: learned Gymnasium environments that are dreamt by a video world model.
 
-Importing this package registers the environment ids and nothing else: neither torch nor a
-simulator is loaded until an environment is made.
+Importing this package registers the environment ids and nothing else: what it offers is loaded at
+its first use, so neither torch nor a simulator is imported until an environment is made.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dreamenv.dream.registration import register_dream_envs
 from dreamenv.real.registration import register_real_envs
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from dreamenv.agents import AgentConfig as AgentConfig
+    from dreamenv.agents import train_agent as train_agent
+    from dreamenv.core.errors import DreamEnvError as DreamEnvError
+    from dreamenv.dream.env import DreamEnv as DreamEnv
+    from dreamenv.dream.memory import WithMemory as WithMemory
+    from dreamenv.dream.sb3 import DreamVecEnv as DreamVecEnv
+    from dreamenv.dream.sb3 import make_dream_vec_env as make_dream_vec_env
+    from dreamenv.dream.state import DreamState as DreamState
+    from dreamenv.dream.vector_env import DreamVectorEnv as DreamVectorEnv
+    from dreamenv.evaluation.gap.config import GapConfig as GapConfig
+    from dreamenv.evaluation.gap.measure import measure_gap as measure_gap
+    from dreamenv.evaluation.gap.report import write_report as write_report
+    from dreamenv.rollouts.collect import collect as collect
+    from dreamenv.rollouts.store import RolloutStore as RolloutStore
+    from dreamenv.rollouts.writer import RolloutWriter as RolloutWriter
+    from dreamenv.training.config import TrainConfig as TrainConfig
+    from dreamenv.training.run import train_world_model as train_world_model
+    from dreamenv.world_model.checkpoint import load_world_model as load_world_model
+    from dreamenv.world_model.config import WorldModelConfig as WorldModelConfig
+    from dreamenv.world_model.model import WorldModel as WorldModel
+
+__version__ = "0.2.0.dev0"
+
+_PLACES = {
+    "AgentConfig": "agents",
+    "DreamEnv": "dream.env",
+    "DreamEnvError": "core.errors",
+    "DreamState": "dream.state",
+    "DreamVecEnv": "dream.sb3",
+    "DreamVectorEnv": "dream.vector_env",
+    "GapConfig": "evaluation.gap.config",
+    "RolloutStore": "rollouts.store",
+    "RolloutWriter": "rollouts.writer",
+    "TrainConfig": "training.config",
+    "WithMemory": "dream.memory",
+    "WorldModel": "world_model.model",
+    "WorldModelConfig": "world_model.config",
+    "collect": "rollouts.collect",
+    "load_world_model": "world_model.checkpoint",
+    "make_dream_vec_env": "dream.sb3",
+    "measure_gap": "evaluation.gap.measure",
+    "train_agent": "agents",
+    "train_world_model": "training.run",
+    "write_report": "evaluation.gap.report",
+}
+"""Public name → the module it is loaded from at its first use."""
+
+__all__ = ["__version__", *_PLACES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 register_real_envs()
 register_dream_envs()

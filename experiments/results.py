@@ -50,7 +50,7 @@ def update_results(grid: Grid, folder: Path, say: Say = print) -> dict[str, Any]
     tokenizer = grid.tokenizer_job().scores() or before.get("tokenizer")
     results = {
         "suite": suite.name,
-        "command": f"python -m dreamenv compare --suite {suite.name}",
+        "command": f"dreamenv compare --suite {suite.name}",
         "rollouts": [dataclasses.asdict(rollouts) for rollouts in suite.rollouts.values()],
         "training": suite.training,
         "preset": suite.preset,

@@ -41,7 +41,7 @@ def train_and_measure(grid: Grid, job: Job) -> dict[str, Any]:
     model.compute_dtype = getattr(torch, grid.suite.dtype)
     tasks = {name: _measured(grid, job, name, model, config.stride) for name in job.tasks["tasks"]}
     return {
-        "command": f"python -m dreamenv compare --suite {grid.suite.name} "
+        "command": f"dreamenv compare --suite {grid.suite.name} "
         f"--only {job.cell} --seeds {job.seed}",
         "parameters": {
             "dynamics": _count(model.dynamics),

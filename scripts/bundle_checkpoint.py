@@ -48,7 +48,7 @@ def card(
     yield (
         f"{parameters / 1e6:.1f} million parameters, trained by `train_world_model.py` on "
         f"{provenance['environment_steps']:,} steps in {provenance['episodes']} episodes, each "
-        "in a maze of its own, collected by `python -m dreamenv collect`. MIT license, like the "
+        "in a maze of its own, collected by `dreamenv collect`. MIT license, like the "
         "code.\n"
     )
     yield "## Training\n"

@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from dreamenv.agents import AgentConfig, train
+from dreamenv.agents import AgentConfig, train_agent
 from dreamenv.core.console import print_anywhere
 from dreamenv.core.errors import DreamEnvError
 from dreamenv.evaluation.gap.config import GapConfig
@@ -38,7 +38,7 @@ def main() -> int:
     shutil.rmtree(out / "agent", ignore_errors=True)  # the demo always trains afresh
     try:
         print(f"1/2 train PPO for {args.steps:,} steps inside {DREAM}")
-        agent = train(
+        agent = train_agent(
             AgentConfig(
                 env=DREAM,
                 env_kwargs={"observation": "memory", **paid},

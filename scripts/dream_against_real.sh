@@ -26,17 +26,17 @@ train() { # minutes, core, out, then the rest of the command
 SAME="batch_size=512 learning_rate=3e-4 gamma=0.97 net_width=256 ent_coef=0.02"
 # shellcheck disable=SC2086  # SAME is several words
 train "$MINUTES" 0 "$OUT/dream" --env DreamEnv-MemoryMaze-v0 --num-envs 32 \
-    --env-kwargs observation=memory reward=expected --only-memory --set n_steps=64 $SAME &
+    --env-kwargs observation=memory reward=expected --only-memory --hyperparameters n_steps=64 $SAME &
 # shellcheck disable=SC2086
 train "$MINUTES" 1 "$OUT/real" --env MemoryMaze-9x9-v0 --num-envs 8 \
-    --memory-from bundled:memory_maze_9x9 --only-memory --set n_steps=256 $SAME
+    --memory-from bundled:memory_maze_9x9 --only-memory --hyperparameters n_steps=256 $SAME
 wait
 train "$RECURRENT_MINUTES" 1 "$OUT/recurrent" --algo recurrent_ppo --env DreamEnv-MemoryMaze-v0 \
-    --env-kwargs reward=expected --num-envs 16 --set gamma=0.97 ent_coef=0.02
+    --env-kwargs reward=expected --num-envs 16 --hyperparameters gamma=0.97 ent_coef=0.02
 
-"$PYTHON" -m dreamenv gap --agent "$OUT/dream" random --real MemoryMaze-9x9-v0 --out "$OUT/gap" \
+"$PYTHON" -m dreamenv gap --agents "$OUT/dream" random --real MemoryMaze-9x9-v0 --out "$OUT/gap" \
     --rollouts "$HELD_OUT" --near-rewards 0.5 --spawns 48 --horizon 32 --clips 48 \
-    --clip-horizon 24 --dream-kwargs '{"reward": "expected"}' --workers 2 \
+    --clip-horizon 24 --dream-kwargs reward=expected --workers 2 \
     --population sticky:0.9 forward:0.6 wall seek "$OUT"/dream/kept/*.zip "$OUT"/real/kept/*.zip \
     "$OUT/recurrent" \
     --transfer dream_time="$OUT/dream" real_time="$OUT/real" \

@@ -8,14 +8,14 @@ from dreamenv.agents.config import AgentConfig
 from dreamenv.core.errors import MissingDependencyError
 from dreamenv.core.quiet import silence_gym_notice
 
-__all__ = ["AgentConfig", "train"]
+__all__ = ["AgentConfig", "train_agent"]
 
-# Here and not in `train`: worker processes import this package before Stable-Baselines3.
+# Here and not in `train_agent`: worker processes import this package before Stable-Baselines3.
 silence_gym_notice()
 
 
-def train(config: AgentConfig) -> Path:
-    """Train, evaluate and save one agent; the whole of `train_agent.py` behind one call.
+def train_agent(config: AgentConfig) -> Path:
+    """Train, evaluate and save one agent; the whole of `dreamenv train-agent` behind one call.
 
     Returns:
         The path of the saved agent (`<out>/agent.zip`), which plain Stable-Baselines3 loads.
@@ -27,12 +27,11 @@ def train(config: AgentConfig) -> Path:
         DreamEnvError: the run was stopped by a dead environment worker or a full disk.
     """
     try:
-        from dreamenv.agents.training import (
-            run,  # torch and Stable-Baselines3 load here, not on import
-        )
+        # torch and Stable-Baselines3 load here, not on import
+        from dreamenv.agents.training import run
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
-        if package in ("", "agents", "dreamenv"):
+        if package in ("", "dreamenv"):
             raise
         raise MissingDependencyError(
             f"training agents needs {package}, which is not installed; "

@@ -255,7 +255,7 @@ def find_zip(spec: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     raise CheckpointError(
-        f"no agent at {path}; give the zip that train_agent.py or Stable-Baselines3 saved, "
+        f"no agent at {path}; give the zip that dreamenv train-agent or Stable-Baselines3 saved, "
         f"the folder of a run, or one of {', '.join(SCRIPTED)}"
     )
 
@@ -315,5 +315,5 @@ def _algorithm_of(path: Path) -> str:
         return "RecurrentPPO" if recurrent else "PPO"
     raise CheckpointError(
         f"{path} was saved by another algorithm than PPO or RecurrentPPO (its policy is from "
-        f"{module or 'an unknown module'}); train one with train_agent.py"
+        f"{module or 'an unknown module'}); train one with dreamenv train-agent"
     )

@@ -20,9 +20,8 @@ VERBS = {
     "gap": "measure how far to trust what agents do in a dream",
     "trust": "calibrate how far to trust a checkpoint's frames",
     "compare": "train and measure a whole grid of world models (from a checkout)",
-    "doctor": "say what runs on this machine, and what to install",
 }
-"""Verb → what it does; `train-agent` lives in `train_agent.py`, and so on."""
+"""Verb → what it does; `train-agent` lives in `dreamenv train-agent`, and so on."""
 INTERRUPTED = 130
 
 
@@ -35,24 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments or arguments[0] not in VERBS:
         print(_usage())
         return 0 if arguments in ([], ["-h"], ["--help"]) else 2
-    return run_verb(arguments[0], arguments[1:])
+    return _run(arguments[0], arguments[1:])
 
 
-def run_verb(verb: str, arguments: list[str], prog: str | None = None) -> int:
-    """Parse a verb's options and run it.
-
-    Args:
-        verb: one of `VERBS`.
-        arguments: its options.
-        prog: how it was called, if not as `dreamenv verb`.
-    """
+def _run(verb: str, arguments: list[str]) -> int:
     # Only the chosen verb is imported: `inspect` should not wait for torch.
     from dreamenv.cli.options import parse
 
     try:
         module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
         summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
-        options = parse(module.Options, prog or f"dreamenv {verb}", arguments, summary)
+        options = parse(module.Options, f"dreamenv {verb}", arguments, summary)
         return module.run(options)
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,63 +1,65 @@
-"""`python -m dreamenv collect`: record rollouts of an environment into a store."""
+"""`dreamenv collect`: record rollouts of an environment into a store."""
 
 from __future__ import annotations
 
-import argparse
-import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from dreamenv.cli import INTERRUPTED
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.collect import collect
-from dreamenv.rollouts.policies import POLICIES
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.summary import reward_table
 
-INTERRUPTED = 130
+
+@dataclass(frozen=True)
+class Options:
+    """What to record, and where."""
+
+    env: str
+    """Gymnasium id, or module:id."""
+    frames: int
+    """Steps wanted in the store, all runs together."""
+    out: Path
+    """Folder of the store; continued if it exists."""
+    policy: tuple[str, ...] = ("sticky",)
+    """One or more policies: uniform, sticky, and those that the environment's family brings.
+    name:number sets a policy's parameter, =weight its share of the episodes."""
+    workers: int = 1
+    """Processes, each with its own environment."""
+    seed: int = 0
+    """Decides every episode."""
+    max_episode_steps: int | None = None
+    """Cut episodes here."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
+    record_info: tuple[str, ...] = ()
+    """Keys of numeric infos to record."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `collect`."""
-    parser.add_argument("--env", required=True, help="Gymnasium id, or module:id")
-    parser.add_argument("--frames", type=int, required=True, help="steps wanted in the store")
-    parser.add_argument(
-        "--policy",
-        nargs="+",
-        default=["sticky"],
-        metavar="SPEC[=WEIGHT]",
-        help=f"one or more of {', '.join(POLICIES)}, 'name:number' sets a policy's parameter, "
-        "'=weight' its share of the episodes",
-    )
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--out", required=True, help="folder of the store; continued if it exists")
-    parser.add_argument("--seed", type=int, default=0, help="decides every episode")
-    parser.add_argument("--max-episode-steps", type=int, help="cut episodes here")
-    parser.add_argument("--env-kwargs", default="{}", help="JSON, passed to gymnasium.make")
-    parser.add_argument(
-        "--record-info", nargs="*", default=[], metavar="KEY", help="numeric infos to record"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Collect, then print what is stored; 130 if interrupted."""
     complete = collect(
-        args.env,
-        args.frames,
-        parse_mixture(args.policy),
-        args.workers,
-        args.out,
-        args.seed,
-        _parse_kwargs(args.env_kwargs),
-        args.max_episode_steps,
-        args.record_info,
+        options.env,
+        options.frames,
+        parse_mixture(list(options.policy)),
+        options.workers,
+        options.out,
+        options.seed,
+        options.env_kwargs,
+        options.max_episode_steps,
+        options.record_info,
     )
     if not complete:
         print("interrupted; run the same command again to continue")
     try:
-        store = RolloutStore(args.out)
+        store = RolloutStore(options.out)
     except RolloutError:
         if complete:
             raise
         return INTERRUPTED  # stopped before there was a store
-    print(f"{store.num_steps} frames in {store.num_episodes} episodes are stored in {args.out}")
+    print(f"{store.num_steps} frames in {store.num_episodes} episodes are stored in {options.out}")
     print(reward_table(store))
     return 0 if complete else INTERRUPTED
 
@@ -78,13 +80,3 @@ def parse_mixture(specs: list[str]) -> dict[str, float]:
         except ValueError:
             raise RolloutError(f"{item!r}: {weight!r} is no weight; write '{spec}=0.5'") from None
     return mixture
-
-
-def _parse_kwargs(text: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise RolloutError(f"--env-kwargs is no JSON ({error}): {text}") from None
-    if not isinstance(value, dict):
-        raise RolloutError(f"--env-kwargs must be a JSON object, not {text}")
-    return value

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from dreamenv.core.errors import MissingDependencyError
 
-try:
-    from experiments.command import Options, run
-except ModuleNotFoundError as error:
-    if error.name != "experiments":
-        raise
+CHECKOUT = Path(__file__).parents[2]
+
+if not (CHECKOUT / "experiments" / "command.py").is_file():
     raise MissingDependencyError(
         "the comparison is not installed with the package: run this from a checkout of the "
-        "repository (python -m dreamenv compare --help)"
-    ) from None
+        "repository, installed with pip install -e ."
+    )
+if str(CHECKOUT) not in sys.path:
+    sys.path.append(str(CHECKOUT))  # an editable install brings the package alone
+
+from experiments.command import Options, run  # noqa: E402
 
 __all__ = ["Options", "run"]

@@ -18,12 +18,7 @@ from typing import Any, TypeVar
 import tyro
 
 T = TypeVar("T")
-RENAMED = {
-    "--agent": "--agents",
-    "--dream": "--dream-id",
-    "--real": "--real-id",
-    "--set": "--hyperparameters",
-}
+RENAMED = {"--agent": "--agents", "--set": "--hyperparameters"}
 """Options of version 0.1 → what they are called now; they go with version 0.3."""
 
 _registry = tyro.constructors.ConstructorRegistry()
@@ -41,11 +36,8 @@ def parse(kind: type[T], prog: str, arguments: Sequence[str], summary: str = "")
     Raises:
         SystemExit: 2 for a mistake, which is explained on stderr; 0 after `--help`.
     """
-    known = {option for option in _options(kind)}
-    given = [_renamed(argument, known) for argument in arguments]
-    return tyro.cli(
-        kind, prog=prog, args=given, description=summary or None, registry=_registry
-    )
+    given = [_renamed(argument) for argument in arguments]
+    return tyro.cli(kind, prog=prog, args=given, description=summary or None, registry=_registry)
 
 
 def command_line() -> str:
@@ -53,15 +45,10 @@ def command_line() -> str:
     return shlex.join(["dreamenv", *sys.argv[1:]])
 
 
-def _options(kind: type) -> list[str]:
-    parser = tyro.extras.get_parser(kind, registry=_registry)
-    return [option for action in parser._actions for option in action.option_strings]
-
-
-def _renamed(argument: str, known: set[str]) -> str:
+def _renamed(argument: str) -> str:
     name, equals, value = argument.partition("=")
     new = RENAMED.get(name)
-    if new is None or name in known or new not in known:
+    if new is None:
         return argument
     warnings.warn(f"{name} is called {new} now", DeprecationWarning, stacklevel=3)
     print(f"note: {name} is called {new} now", file=sys.stderr)

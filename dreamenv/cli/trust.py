@@ -50,14 +50,19 @@ def run(args: Options) -> int:
         raise ConfigError("--test and --out belong together: what to compare on, and where to say")
     folder = checkpoint_folder(args.checkpoint)
     sizes = args.clips, args.context, args.horizon, args.seed
-    how = {"device": args.device, "progress": sys.stderr.isatty()}
+    progress = sys.stderr.isatty()
     if args.test:
         spans = tuple(span for span in SPANS if span < args.horizon) + (args.horizon,)
-        trust, result = compare_stores(folder, args.rollouts, args.test, *sizes, spans=spans, **how)
+        trust, result = compare_stores(
+            folder, args.rollouts, args.test, *sizes,
+            spans=spans, device=args.device, progress=progress,
+        )  # fmt: skip
         trust.save(folder)
         _write(args, result, f"first {spans[0]} frames")
     else:
-        trust = calibrate_checkpoint(folder, args.rollouts, *sizes, **how)
+        trust = calibrate_checkpoint(
+            folder, args.rollouts, *sizes, device=args.device, progress=progress
+        )
     shown = ", ".join(
         f"{u:.2f} → {e:.2f}" for u, e in zip(trust.uncertainty, trust.explained, strict=True)
     )

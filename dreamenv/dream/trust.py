@@ -12,7 +12,7 @@ A dream takes for certain what it has made up, so the errors of its frames pile 
 has lost its way may be sure of the next frame. Therefore *uncertainty* is the sum of the
 shortfalls of all frames since the last real one. *Trust* is read off real errors: monotone
 regression of the error of open-loop dreams of held-out episodes on their uncertainty, once per
-checkpoint (`python -m dreamenv trust`).
+checkpoint (`dreamenv trust`).
 """
 
 from __future__ import annotations
@@ -159,9 +159,7 @@ class Trust:
             CheckpointError: `trust.json` is damaged.
         """
         path = Path(folder) / TRUST
-        how = (
-            f"; write one with: python -m dreamenv trust --checkpoint {folder} --rollouts HELD_OUT"
-        )
+        how = f"; write one with: dreamenv trust --checkpoint {folder} --rollouts HELD_OUT"
         try:
             data = read_object(path)
             checksum = data.pop("sha256", None)  # earlier versions wrote none

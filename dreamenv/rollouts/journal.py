@@ -35,7 +35,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]
     except (FileNotFoundError, NotADirectoryError):
         raise RolloutError(
             f"no rollout store at {path.parent}; make one with "
-            f"`python -m dreamenv collect --out {path.parent} ...`"
+            f"`dreamenv collect --out {path.parent} ...`"
         ) from None
     committed = data[: data.rfind(b"\n") + 1]
     lines = committed.splitlines()

@@ -18,10 +18,13 @@ class StageConfig:
     batch: int
     """Rows per update: frames for the tokenizer, windows for the dynamics."""
     learning_rate: float
+    """Largest learning rate."""
     warmup: int = 100
+    """Updates over which the learning rate rises linearly from zero."""
     decay: float = 0.3
     """Share of the updates over which the learning rate falls linearly to zero at the end."""
     weight_decay: float = 0.01
+    """Decoupled weight decay of matrices."""
     ema: float = 0.999
     """Decay of the average of the weights, which is what gets saved and used."""
 
@@ -42,7 +45,7 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run of `train_world_model.py`."""
+    """A whole run of `dreamenv train`."""
 
     data: str
     """Rollout store to learn from."""
@@ -51,6 +54,7 @@ class TrainConfig:
     out: str
     """Run folder; the same command continues what stands there."""
     preset: str = "small"
+    """Sizes of the model: debug, small, base or paper."""
     architecture: str = ""
     """JSON laid over the preset's configuration, such as '{"dynamics": {"scan": "none"}}'."""
     tokenizer_from: str = ""
@@ -89,10 +93,13 @@ class TrainConfig:
     """Share of windows that end where an episode terminated, if any did; of the others every frame
     of the rollouts is scored equally often."""
     seed: int = 0
+    """Of weights, batches and noise."""
     dtype: str = "bfloat16"
+    """Of matrix products: bfloat16 or float32."""
     threads: int = 0
     """Torch threads; 0 leaves torch's default."""
     device: str = "auto"
+    """Torch device; auto takes CUDA if there is one."""
     compile: bool = False
     """Compile the dynamics' layers: minutes at the start, then 1.7 times as fast on two CPUs."""
     checkpoint_activations: bool = False
@@ -111,8 +118,11 @@ class TrainConfig:
     """Share of the dynamics' updates after which `objective.shortcut` begins: there must be
     something to shorten."""
     log_every: int = 20
+    """Updates between two rows of losses."""
     evaluate_every: int = 1000
+    """Updates between two looks at held-out rollouts."""
     checkpoint_every: int = 500
+    """Updates between two saves that a killed run goes on from."""
     spawns: int = 64
     """Starting points stored with the weights."""
     spawn_frames: int = 32

@@ -98,7 +98,7 @@ def _read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any], 
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"{folder} holds no world model ({CONFIG} is missing); "
-            "train one with train_world_model.py, or check the path"
+            "train one with dreamenv train, or check the path"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} was not written by this dreamenv: {error}") from error

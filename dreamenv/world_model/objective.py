@@ -76,7 +76,9 @@ class ObjectiveConfig:
     """Share of rows that learn jumps longer than the finest (shortcut forcing), where the dynamics
     have them (`DynamicsConfig.shortcut_passes`)."""
     reward_weight: float = 0.3
+    """Of the rewards' loss beside that of latents, which has weight 1."""
     continuation_weight: float = 0.1
+    """Of the loss of whether the episode goes on."""
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:

@@ -44,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for algo, learning_rate in (("ppo", 1e-3), ("recurrent_ppo", 4e-3)):
         folders[algo] = tmp_path_factory.mktemp("runs") / algo
-        agents.train(
+        agents.train_agent(
             small_config(
                 out=folders[algo],
                 algo=algo,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import types
 from collections.abc import Callable
@@ -15,11 +14,10 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-import train_agent
-from dreamenv import agents
+from dreamenv import agents, cli
 from dreamenv.agents import AgentConfig, envs
-from dreamenv.agents.config import add_arguments, config_from_arguments
 from dreamenv.agents.recipes import Recipe, build_model, make_recipe
+from dreamenv.cli import options
 from dreamenv.core.errors import ConfigError, MissingDependencyError
 from tests.agents.colour_env import ColourEnv
 
@@ -27,9 +25,7 @@ MakeConfig = Callable[..., AgentConfig]
 
 
 def parse(line: str) -> AgentConfig:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return config_from_arguments(parser.parse_args(line.split()))
+    return options.parse(AgentConfig, "dreamenv train-agent", line.split())
 
 
 def test_command_line_defaults_are_those_of_the_configuration() -> None:
@@ -39,7 +35,7 @@ def test_command_line_defaults_are_those_of_the_configuration() -> None:
 def test_every_argument_arrives() -> None:
     config = parse(
         "--algo recurrent_ppo --env Colour-v0 --out runs/a --steps 1 --num-envs 2 --seed 3 "
-        "--env-kwargs horizon=256 checkpoint=runs/model random=true --set n_steps=64 "
+        "--env-kwargs horizon=256 checkpoint=runs/model random=true --hyperparameters n_steps=64 "
         "--memory-from runs/model "
         "--eval-every 4 --eval-episodes 5 --eval-env Other-v0 --eval-env-kwargs size=7 "
         "--eval-seed 6 --video --save-every 8 --keep-every 7 --threads 9 --device cpu --resume "
@@ -85,7 +81,7 @@ def test_every_argument_arrives() -> None:
 )
 def test_impossible_values(config: MakeConfig, changes: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        agents.train(config(**changes))
+        agents.train_agent(config(**changes))
 
 
 def test_unknown_ids_name_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +90,7 @@ def test_unknown_ids_name_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(ConfigError, match="cannot import 'no_such_package'"):
         envs.find_spec("no_such_package:Colour-v0")
     out = str(tmp_path / "run")
-    assert train_agent.main(["--env", "Color-v0", "--out", out]) == 2
+    assert cli.main(["train-agent", "--env", "Color-v0", "--out", out]) == 2
     assert "error: unknown environment id 'Color-v0'; did you mean" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -122,7 +118,7 @@ def test_dreams_are_stepped_as_one_batch(
     module = types.ModuleType("dreamenv.dream.sb3")
     module.make_dream_vec_env = make_dream_vec_env  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dreamenv.dream.sb3", module)
-    path = agents.train(
+    path = agents.train_agent(
         config(
             env="DreamEnv-MemoryMaze-v0",
             env_kwargs={"horizon": 9},
@@ -198,7 +194,7 @@ def test_dictionary_observations() -> None:
 
 
 def test_missing_extra(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "dreamenv.agents.training")
+    monkeypatch.delitem(sys.modules, "dreamenv.agents.training", raising=False)
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.callbacks", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "dreamenv\[agents\]"'):
-        agents.train(config())
+        agents.train_agent(config())

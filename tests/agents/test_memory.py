@@ -44,7 +44,7 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory, debug_checkpoint: Path) -> 
         eval_episodes=1,
         video=True,
     )
-    agents.train(config)
+    agents.train_agent(config)
     return config
 
 
@@ -77,25 +77,25 @@ def test_training_goes_on_in_the_real_environment(
     config: MakeConfig, debug_checkpoint: Path
 ) -> None:
     settings = {"env": REAL, "memory_from": str(debug_checkpoint), "steps": 64}
-    path = agents.train(config(**settings))
+    path = agents.train_agent(config(**settings))
     assert PPO.load(path).observation_space["memory"].shape == (FEATURES,)  # type: ignore[index]
     with pytest.raises(ConfigError, match="another run: memory_from was .*, now None"):
-        agents.train(config(**settings | {"memory_from": None}, resume=True))
+        agents.train_agent(config(**settings | {"memory_from": None}, resume=True))
 
 
 def test_memory_alone_is_enough(config: MakeConfig, debug_checkpoint: Path, tmp_path: Path) -> None:
     dream = {"checkpoint": str(debug_checkpoint), "observation": "memory", "horizon": 8}
     settings = {"env": "DreamEnv-v0", "env_kwargs": dream, "only_memory": True}
     real = {"eval_env": REAL, "memory_from": str(debug_checkpoint), "eval_every": 64}
-    path = agents.train(config(**settings, **real, eval_episodes=1, steps=64))
+    path = agents.train_agent(config(**settings, **real, eval_episodes=1, steps=64))
     assert list(PPO.load(path).observation_space.spaces) == ["memory"]  # type: ignore[attr-defined]
     agent = load_agent(path, spaces.Discrete(5), seed=0)
     both = {"frame": np.zeros((1, 64, 64, 3), np.uint8), "memory": np.zeros((1, FEATURES))}
     assert agent.act(both, np.ones(1, bool)).shape == (1,)
     with pytest.raises(ConfigError, match="videos show what the agent sees"):
-        agents.train(config(**settings, **real, video=True, out=tmp_path / "filmed"))
+        agents.train_agent(config(**settings, **real, video=True, out=tmp_path / "filmed"))
     with pytest.raises(ConfigError, match="only_memory needs observations with memory"):
-        agents.train(config(only_memory=True, out=tmp_path / "blind"))
+        agents.train_agent(config(only_memory=True, out=tmp_path / "blind"))
 
 
 def test_memory_alone_at_the_end_of_episodes(debug_checkpoint: Path) -> None:
@@ -122,15 +122,17 @@ def test_what_is_filmed_is_the_frame(debug_checkpoint: Path) -> None:
 
 def test_memory_from_needs_a_real_environment(config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match="for real environments.*observation=memory"):
-        agents.train(config(env="DreamEnv-v0", memory_from="bundled:memory_maze_9x9"))
+        agents.train_agent(config(env="DreamEnv-v0", memory_from="bundled:memory_maze_9x9"))
     with pytest.raises(ConfigError, match=r"knows Discrete\(6\)"):
-        agents.train(config(memory_from="bundled:memory_maze_9x9"))
+        agents.train_agent(config(memory_from="bundled:memory_maze_9x9"))
 
 
 def test_memory_on_one_side_only(config: MakeConfig, debug_checkpoint: Path) -> None:
     dream = {"checkpoint": str(debug_checkpoint), "observation": "memory"}
     with pytest.raises(ConfigError, match="both need memory or none.*memory_from for a real"):
-        agents.train(config(env="DreamEnv-v0", env_kwargs=dream, eval_env=REAL, eval_every=64))
+        agents.train_agent(
+            config(env="DreamEnv-v0", env_kwargs=dream, eval_env=REAL, eval_every=64)
+        )
 
 
 def test_width_of_the_layers_that_read_memory() -> None:

@@ -91,8 +91,8 @@ def test_videos_show_what_the_agent_saw(trained: dict[str, Path]) -> None:
 
 
 def test_evaluation_leaves_training_alone(config: MakeConfig, tmp_path: Path) -> None:
-    plain = agents.train(config(env="RandomColour-v0", steps=256))
-    watched = agents.train(
+    plain = agents.train_agent(config(env="RandomColour-v0", steps=256))
+    watched = agents.train_agent(
         config(env="RandomColour-v0", steps=256, out=tmp_path / "watched", eval_every=64)
     )
     assert_same_weights(PPO.load(plain), PPO.load(watched))
@@ -105,12 +105,12 @@ def test_resuming_continues_exactly(
 ) -> None:
     """Where the episodes are alike and end with the rollout, resuming changes not one bit."""
     settings = {"algo": algo, "steps": 256, "save_every": 64, "eval_every": 128}
-    whole = agents.train(config(**settings))
+    whole = agents.train_agent(config(**settings))
     interrupt_after_saving_at(128, monkeypatch)
     with pytest.raises(Interrupted):
-        agents.train(config(**settings, out=tmp_path / "cut"))
+        agents.train_agent(config(**settings, out=tmp_path / "cut"))
     assert PPO_OF[algo].load(tmp_path / "cut" / "agent.zip").num_timesteps == 128
-    resumed = agents.train(config(**settings, out=tmp_path / "cut", resume=True))
+    resumed = agents.train_agent(config(**settings, out=tmp_path / "cut", resume=True))
 
     one, other = PPO_OF[algo].load(whole), PPO_OF[algo].load(resumed)
     assert other.num_timesteps == one.num_timesteps == 256
@@ -126,8 +126,8 @@ def test_copies_along_training_are_kept_with_their_seconds(
     settings = {"keep_every": 100, "save_every": 64}
     interrupt_after_saving_at(192, monkeypatch)
     with pytest.raises(Interrupted):
-        agents.train(config(**settings, steps=256))
-    path = agents.train(config(**settings, steps=256, resume=True))
+        agents.train_agent(config(**settings, steps=256))
+    path = agents.train_agent(config(**settings, steps=256, resume=True))
     kept = sorted((path.parent / "kept").iterdir())
     # Of the updates every 64 steps, those that pass a multiple of 100, and the last.
     assert [file.name for file in kept] == [f"step_{step:09d}.zip" for step in (128, 256)]
@@ -150,7 +150,7 @@ def test_time_spent_on_evaluation_is_no_time_of_training(
             clock.perf_counter()
 
     monkeypatch.setattr(callbacks.EvaluateAgent, "act", look_often)
-    plain = PPO.load(agents.train(config(steps=128, eval_every=64)))
+    plain = PPO.load(agents.train_agent(config(steps=128, eval_every=64)))
     assert plain.training_seconds == pytest.approx(2)
 
 
@@ -169,13 +169,13 @@ def assert_same_weights(one: PPO, other: PPO) -> None:
 
 
 def test_resuming_with_more_steps_extends(config: MakeConfig) -> None:
-    path = agents.train(config(steps=64))
+    path = agents.train_agent(config(steps=64))
     first = PPO.load(path)
     assert first.num_timesteps == 64
     assert learning_rate(first) == pytest.approx(2.5e-5)
-    agents.train(config(steps=128, resume=True))
+    agents.train_agent(config(steps=128, resume=True))
     assert PPO.load(path).num_timesteps == 128
-    agents.train(config(steps=128, resume=True))
+    agents.train_agent(config(steps=128, resume=True))
     assert PPO.load(path).num_timesteps == 128
 
 
@@ -184,7 +184,7 @@ def test_resumed_environments_do_not_repeat_their_first_episodes(config: MakeCon
         frames = [env.reset()] + [env.step([0])[0] for _ in range(EPISODE_LENGTH - 1)]
         return [bool(frame[0, 0, 0, 0]) for frame in frames]
 
-    path = agents.train(config(env="RandomColour-v0", steps=64))
+    path = agents.train_agent(config(env="RandomColour-v0", steps=64))
     env = DummyVecEnv([lambda: ColourEnv(random=True)])
     env.seed(0)
     at_the_start = colours()
@@ -195,33 +195,33 @@ def test_resumed_environments_do_not_repeat_their_first_episodes(config: MakeCon
 
 
 def test_an_existing_folder_is_not_overwritten(config: MakeConfig, tmp_path: Path) -> None:
-    path = agents.train(config(steps=64))
+    path = agents.train_agent(config(steps=64))
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="already exists.*--resume"):
-        agents.train(config(steps=64))
+        agents.train_agent(config(steps=64))
     with pytest.raises(ConfigError, match="another run: seed was 0, now 1"):
-        agents.train(config(steps=64, seed=1, resume=True))
+        agents.train_agent(config(steps=64, seed=1, resume=True))
     assert path.read_bytes() == before
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"")
     with pytest.raises(ConfigError, match="no agent run that could be continued"):
-        agents.train(config(out=tmp_path / "photos", resume=True))
+        agents.train_agent(config(out=tmp_path / "photos", resume=True))
 
 
 def test_resume_starts_where_there_is_nothing_yet(config: MakeConfig) -> None:
-    assert PPO.load(agents.train(config(steps=64, resume=True))).num_timesteps == 64
+    assert PPO.load(agents.train_agent(config(steps=64, resume=True))).num_timesteps == 64
 
 
 def test_a_mistake_leaves_no_folder(config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match="does not take the arguments"):
-        agents.train(config(env_kwargs={"colour": "green"}))
+        agents.train_agent(config(env_kwargs={"colour": "green"}))
     assert not config().out.exists()
 
 
 def test_a_full_disk_keeps_the_agent_saved_before(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = agents.train(config(steps=64))
+    path = agents.train_agent(config(steps=64))
     before = path.read_bytes()
 
     def no_space(*_: object) -> None:
@@ -229,7 +229,7 @@ def test_a_full_disk_keeps_the_agent_saved_before(
 
     monkeypatch.setattr(saving, "atomic_write_bytes", no_space)
     with pytest.raises(DreamEnvError, match="No space left on device.*--resume"):
-        agents.train(config(steps=128, resume=True))
+        agents.train_agent(config(steps=128, resume=True))
     assert path.read_bytes() == before
 
 
@@ -237,7 +237,7 @@ def test_worker_processes(config: MakeConfig) -> None:
     """Two processes train, both die at their 100th step; the agent saved before remains."""
     settings = {"num_envs": 2, "save_every": 128, "steps": 256}
     with pytest.raises(DreamEnvError, match="process of an environment died.*--resume"):
-        agents.train(config(**settings, env="DyingColour-v0"))
+        agents.train_agent(config(**settings, env="DyingColour-v0"))
     path = config().out / "agent.zip"
     assert PPO.load(path).num_timesteps == 128
 
@@ -285,17 +285,17 @@ def test_every_configuration_key_is_read(config: MakeConfig) -> None:
             return described
 
     settings = {"eval_every": 64, "eval_episodes": 1, "eval_env": "RandomColour-v0"}
-    agents.train(config(**settings, steps=64))
+    agents.train_agent(config(**settings, steps=64))
     plain = config(**settings, steps=128, resume=True)
     recording = Recording(**{entry.name: getattr(plain, entry.name) for entry in fields(plain)})
     read.clear()
-    agents.train(recording)
+    agents.train_agent(recording)
     assert {entry.name for entry in fields(AgentConfig)} <= read
 
 
 def test_evaluation_in_another_environment(config: MakeConfig) -> None:
     settings = {"steps": 64, "eval_every": 64, "eval_episodes": 1}
-    agents.train(config(**settings, eval_env="RandomColour-v0"))
+    agents.train_agent(config(**settings, eval_env="RandomColour-v0"))
     (line,) = evaluations(config().out)
     assert line["env"] == "RandomColour-v0"
     assert line["return_standard_error"] is None
@@ -307,16 +307,16 @@ def test_evaluation_environment_must_have_the_same_spaces(
     with pytest.raises(
         ConfigError, match="observation_space of CartPole-v1 is .*, but Colour-v0 has"
     ):
-        agents.train(config(eval_env="CartPole-v1", eval_every=64))
+        agents.train_agent(config(eval_env="CartPole-v1", eval_every=64))
     with pytest.raises(ConfigError, match="does not observe images"):
-        agents.train(config(env="CartPole-v1", eval_every=64, video=True))
+        agents.train_agent(config(env="CartPole-v1", eval_every=64, video=True))
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_other_observations_than_images(algo: str, config: MakeConfig) -> None:
-    agents.train(config(algo=algo, env="CartPole-v1", steps=64))
+    agents.train_agent(config(algo=algo, env="CartPole-v1", steps=64))
 
 
 def test_progress_bar(config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    agents.train(config(steps=100, progress=True))
+    agents.train_agent(config(steps=100, progress=True))
     assert "100/100" in capsys.readouterr().err.replace(".0", "")

@@ -172,7 +172,7 @@ def test_a_device_that_this_machine_lacks(debug_checkpoint: Path) -> None:
 
 
 def test_missing_checkpoints_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no world model.*train_world_model.py"):
+    with pytest.raises(CheckpointError, match="holds no world model.*dreamenv train"):
         DreamEnv(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"bundles no world model 'atari'.*checkpoint="):
         DreamEnv("bundled:atari")

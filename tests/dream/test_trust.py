@@ -94,7 +94,7 @@ def test_without_calibration_there_is_uncertainty_but_no_trust(debug_checkpoint:
     assert not trust.calibrated
     uncertainty, unknown = trust(PLAIN, state_with(0.3))
     assert uncertainty == pytest.approx(torch.tensor([0.3])) and unknown.isnan().all()
-    with pytest.raises(CheckpointError, match=r"has no trust\.json.*python -m dreamenv trust"):
+    with pytest.raises(CheckpointError, match=r"has no trust\.json.*dreamenv trust"):
         trust.require()
     with pytest.raises(CheckpointError, match="not calibrated"):
         Trust().save(debug_checkpoint)
@@ -129,7 +129,7 @@ def test_a_calibration_is_only_good_for_its_own_weights_and_sampler(calibrated: 
         file.write(b" ")
     with pytest.warns(UserWarning, match="made for other weights"):
         other = Trust.load(calibrated)
-    with pytest.raises(CheckpointError, match="made for other weights.*python -m dreamenv trust"):
+    with pytest.raises(CheckpointError, match="made for other weights.*dreamenv trust"):
         other.require()
 
 

@@ -113,7 +113,7 @@ def test_a_signal_says_how_to_go_on(
     finally:
         signal.signal(signal.SIGINT, before)
     error = capsys.readouterr().err
-    assert error.endswith("to go on: python -m dreamenv compare --suite test\n")
+    assert error.endswith("to go on: dreamenv compare --suite test\n")
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -169,7 +169,7 @@ def test_the_debug_grid_from_nothing_stopped_and_shared(
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=800)
     assert first.returncode == 130, errors
-    assert "to go on: python -m dreamenv compare --suite debug --out out" in errors
+    assert "to go on: dreamenv compare --suite debug --out out" in errors
     assert not list(jobs.glob("*/seed0/scores.json"))
 
     pair = [start(tmp_path) for _ in range(2)]

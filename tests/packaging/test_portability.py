@@ -73,7 +73,7 @@ def test_a_locale_of_another_encoding_changes_nothing(
 
 def test_commands_print_what_the_terminal_cannot_show(tmp_path: Path) -> None:
     """The error names a folder, whose name is not ASCII."""
-    command = [sys.executable, "-m", "dreamenv", "rollouts", "inspect", str(tmp_path / "größe")]
+    command = [sys.executable, "-m", "dreamenv", "inspect", str(tmp_path / "größe")]
     environment = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
     done = subprocess.run(command, env=environment, capture_output=True, encoding="ascii", cwd=ROOT)
     assert done.returncode == 2 and "gr??e" in done.stderr, done.stderr
@@ -95,7 +95,7 @@ def unnamed_encodings(source: str) -> Iterator[int]:
                  if k.arg == "mode" and isinstance(k.value, ast.Constant)]  # fmt: skip
         binary = any("b" in str(text) for text in [*texts, *modes] if len(str(text)) <= 3)
         named = "encoding" in keywords or "utf-8" in texts
-        raw = ast.unparse(call.func) == "os.open"  # a descriptor, of bytes
+        raw = ast.unparse(call.func) in ("os.open", "archive.open")  # of bytes
         text = name in ("open", "fdopen", "NamedTemporaryFile") and not binary and not raw
         text |= name in ("read_text", "write_text", "TextIOWrapper")
         text |= bool(keywords & {"text", "universal_newlines"})

@@ -252,7 +252,7 @@ def test_the_command_reports_reward_events(tmp_path, child_environment):
     assert "events/1000" in done.stdout and "sticky" in done.stdout
     assert "frames/s" in done.stderr
     inspected = subprocess.run(
-        [sys.executable, "-m", "dreamenv", "rollouts", "inspect", str(tmp_path / "no")],
+        [sys.executable, "-m", "dreamenv", "inspect", str(tmp_path / "no")],
         env=child_environment,
         capture_output=True,
         text=True,

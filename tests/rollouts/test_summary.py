@@ -47,7 +47,7 @@ def test_contact_sheet(store):
 
 def test_command(store, tmp_path, capsys):
     picture = tmp_path / "pictures" / "sheet.png"
-    assert main(["rollouts", "inspect", str(store.path), "--image", str(picture)]) == 0
+    assert main(["inspect", str(store.path), "--image", str(picture)]) == 0
     assert "reset seeds  3 different" in capsys.readouterr().out
     with Image.open(picture) as image:
         assert image.format == "PNG"

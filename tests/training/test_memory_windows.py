@@ -15,7 +15,6 @@ from counting_env import reward_of, step_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import train_world_model
 from dreamenv.core.errors import RolloutError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.spawns import load_spawns, save_spawns
@@ -24,6 +23,7 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.data import LatentWindows
+from dreamenv.training.run import train_world_model
 from dreamenv.training.stage import Stage
 from dreamenv.training.train import held_out_clips, model_config, train
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model
@@ -306,15 +306,14 @@ def test_the_tokenizer_of_another_model_is_taken_as_it_is(
 
 def test_a_model_of_poses_is_dreamt_by_looking_from_places(
     make_run: MakeRun, wide_store: Path, pose_store: Path, debug_checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch, quick: None,
+    quick: None,
 ) -> None:  # fmt: skip
     run = make_run(
         data=str(pose_store), held_out=str(wide_store), tokenizer_from=str(debug_checkpoint),
         conditioning="pose", stride=2, retrace=0.5, spawn_frames=20, spawns=5,
         objective=ObjectiveConfig(scheme="diffusion_forcing"),
     )  # fmt: skip
-    monkeypatch.setattr(train_world_model, "parse_config", lambda *_: run)
-    assert train_world_model.main() == 0
+    assert train_world_model(run) == Path(run.out)
     spawns = load_spawns(run.out)
     assert spawns.actions.shape == (5, 20, 4) and spawns.actions.dtype == np.float32
     for i, source in enumerate(spawns.sources):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import train_world_model
+from dreamenv import cli
 from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.rollouts.episode import Episode
@@ -44,9 +44,8 @@ def arguments(run: TrainConfig) -> list[str]:
     return options
 
 
-def run_command(monkeypatch: pytest.MonkeyPatch, run: TrainConfig) -> int:
-    monkeypatch.setattr("sys.argv", ["train_world_model.py", *arguments(run)])
-    return train_world_model.main()
+def run_command(run: TrainConfig) -> int:
+    return cli.main(["train", *arguments(run)])
 
 
 @pytest.mark.parametrize("kind", ["discrete", "box"])
@@ -56,7 +55,7 @@ def test_the_command_trains_a_model_that_dreams(
 ) -> None:  # fmt: skip
     store = request.getfixturevalue("counting_store" if kind == "discrete" else "box_store")
     run = make_run(data=str(store), held_out=str(store), evaluate_every=3)
-    assert run_command(monkeypatch, run) == 0
+    assert run_command(run) == 0
     assert f"DreamEnv(checkpoint='{run.out}')" in capsys.readouterr().out
 
     config, provenance = read_config(run.out)
@@ -92,20 +91,18 @@ def test_the_command_trains_a_model_that_dreams(
 def test_errors_of_the_command_are_one_line(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(monkeypatch, make_run(data="/nowhere/at/all")) == 2
+    assert run_command(make_run(data="/nowhere/at/all")) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and "/nowhere/at/all" in error and "Traceback" not in error
-    monkeypatch.setattr(
-        "sys.argv", ["t", "--data", "a", "--held-out", "b", "--out", "c", "--dtype", "int8"]
-    )
-    assert train_world_model.main() == 2
-    assert "float32 or bfloat16" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["train", "--data", "a", "--held-out", "b", "--out", "c", "--dtype", "int8"])
+    assert caught.value.code == 2 and "float32 or bfloat16" in capsys.readouterr().err
 
     def stopped(_: TrainConfig) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_world_model, "train", stopped)
-    assert run_command(monkeypatch, make_run()) == 130
+    monkeypatch.setattr(cli.train, "train_world_model", stopped)
+    assert run_command(make_run()) == 130
     assert "run the same command again" in capsys.readouterr().err
 
 
@@ -154,7 +151,7 @@ def test_every_field_of_every_configuration_is_read(
         for kind in kinds:
             patch.setattr(kind, "__getattribute__", recorded(kind, seen), raising=False)
         for run in runs:
-            assert run_command(patch, run) == 0
+            assert run_command(run) == 0
             env = DreamEnv(run.out)
             env.reset(seed=0)
             env.step(env.action_space.sample())

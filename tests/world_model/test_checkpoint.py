@@ -97,7 +97,7 @@ def foreign_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (shutil.rmtree, "holds no world model.*train_world_model.py"),
+        (shutil.rmtree, "holds no world model.*dreamenv train"),
         (lambda f: (f / "config.json").unlink(), "holds no world model"),
         (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors; copy the whole"),
         (lambda f: truncate(f / "config.json"), "not written by this dreamenv"),

@@ -39,7 +39,7 @@ class Contender:
         label, equals, agent = text.partition("=")
         if not (label and equals and agent):
             raise ConfigError(
-                f"--transfer takes label=agent, such as dream=runs/dream, not {text!r}"
+                f"a contender is written label=agent, such as dream=runs/dream, not {text!r}"
             )
         return cls(label, agent)
 

@@ -147,7 +147,7 @@ def pose_of(stretch: Episode, store: RolloutStore, episode: int) -> np.ndarray:
     if missing:
         raise RolloutError(
             f"{store.path}: episode {episode} was recorded without {' and '.join(missing)}, and "
-            "memory tasks need poses; collect with `python -m dreamenv collect --env "
+            "memory tasks need poses; collect with `dreamenv collect --env "
             "MemoryMaze-7x7-ExtraObs-v0 --record-info agent_pos agent_dir maze_layout "
             "targets_pos target_index ...` (only the -ExtraObs ids tell them)"
         )

@@ -78,7 +78,7 @@ def view_episode(
     if missing:
         raise RolloutError(
             f"{store.path}: episode {episode} was recorded without {' and '.join(missing)}, so "
-            "where targets are is unknown; collect with `python -m dreamenv collect --env "
+            "where targets are is unknown; collect with `dreamenv collect --env "
             f"MemoryMaze-7x7-ExtraObs-v0 --record-info {' '.join(INFOS)} ...`"
         )
     frames = fit_frames(recorded.observation[::stride], size)

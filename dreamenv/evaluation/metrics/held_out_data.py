@@ -24,7 +24,7 @@ def require_rollouts_of(store: RolloutStore, config: WorldModelConfig, env_id: s
     if env_id is not None and store.env_id != env_id:
         raise RolloutError(
             f"{store.path} holds rollouts of {store.env_id}, but the model dreams {env_id}; "
-            f"collect some with: python -m dreamenv collect --env {env_id} ..."
+            f"collect some with: dreamenv collect --env {env_id} ..."
         )
     space, actions = store.action_space, config.actions
     if isinstance(space, Discrete):
