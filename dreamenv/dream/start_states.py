@@ -27,6 +27,11 @@ class Watched(NamedTuple):
     features: Tensor
     """Of the last frame, (contexts, feature_size) float32."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, of all contexts together."""
+        return self.memory.nbytes + self.features.nbytes
+
 
 def watch(model: WorldModel, contexts: Spawns, index: list[int]) -> Watched:
     """Watch some contexts from their first frame to their last, in one batch."""
@@ -36,7 +41,7 @@ def watch(model: WorldModel, contexts: Spawns, index: list[int]) -> Watched:
     )
     memory, outcome = model.observe(model.initial_state(len(index)), frames, actions)
     assert outcome.features is not None
-    return Watched(memory, outcome.features[:, -1].float())
+    return Watched(memory, outcome.features[:, -1].to(torch.float32, copy=True))
 
 
 class WatchedSpawns:
@@ -58,7 +63,7 @@ class WatchedSpawns:
         """The memory of a spawn, which the caller must not write into."""
         if spawn not in self._kept:
             self._kept[spawn] = watch(self._model, self.spawns, [spawn])
-            size = self._kept[spawn].memory.nbytes  # every spawn has as many frames
+            size = self._kept[spawn].nbytes  # every spawn has as many frames
             while len(self._kept) > max(1, self._room // size):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(spawn)

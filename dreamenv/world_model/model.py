@@ -103,7 +103,8 @@ class WorldModel(nn.Module):
         with self.autocast():
             clean = Stream(latents, latents.new_ones(latents.shape[:2]))
             state, prediction, _ = self.dynamics(state, clean, actions)
-            return state, self._outcome(prediction)
+            # A memory is kept for long; the last of many frames would keep them all.
+            return state.compact(), self._outcome(prediction)
 
     @torch.no_grad()
     def imagine(

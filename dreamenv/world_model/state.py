@@ -102,6 +102,14 @@ class State:
         """A copy that shares no memory."""
         return self._map(torch.clone)
 
+    def compact(self) -> State:
+        """The same memory, in tensors that keep no larger ones alive as parts of them."""
+
+        def own(tensor: Tensor) -> Tensor:
+            return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
+
+        return self._map(own)
+
     def detach(self) -> State:
         """The same values without their history, for truncated back-propagation."""
         return self._map(torch.detach)

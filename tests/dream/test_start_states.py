@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dreamenv.dream.spawns import Spawns
-from dreamenv.dream.start_states import WatchedSpawns
+from dreamenv.dream.start_states import WatchedSpawns, watch
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.config import ActionConfig, preset
 from dreamenv.world_model.model import WorldModel
@@ -38,7 +38,8 @@ def test_each_is_watched_once_while_there_is_room(
 
     monkeypatch.setattr(model, "observe", counting)
     names = spawns.frames[:, 0, 0, 0, 0].tolist()
-    size = model.initial_state(1).nbytes
+    size = watch(model, spawns, [0]).nbytes
+    watched.clear()
     kept = WatchedSpawns(model, spawns, room=2 * size)
     for spawn in (0, 1, 0, 1, 0):
         kept[spawn]
@@ -51,6 +52,21 @@ def test_each_is_watched_once_while_there_is_room(
     tight = WatchedSpawns(model, spawns, room=0)
     tight[3], tight[3]
     assert watched[4:] == [names[3]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_kept_takes_the_bytes_that_are_counted(
+    model: WorldModel, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those of all the frames that were watched, of which the memory is the last."""
+    monkeypatch.setattr(model, "compute_dtype", dtype)
+    kept = WatchedSpawns(model, some_spawns(model, 3))
+    for spawn in range(3):
+        memory, features = kept[spawn]
+        tensors = [features, *(tensor for _, tensor in memory.named_tensors())]
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        assert sum(storages.values()) == kept[spawn].nbytes
+        assert kept[spawn].nbytes == model.initial_state(1).nbytes + features.nbytes
 
 
 def test_dreams_leave_it_as_it_was(bundled_dream: DreamVectorEnv) -> None:
