@@ -34,7 +34,7 @@ from dreamenv.rollouts.arrays import (
     write_rows,
 )
 from dreamenv.rollouts.policies import make_policy
-from dreamenv.rollouts.worker import record_episode
+from dreamenv.rollouts.recording import record_episode
 
 ENV = "MemoryMaze-9x9-v0"
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "storage.json"

@@ -15,8 +15,12 @@ from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.locks import locked
 from dreamenv.rollouts.collect import collect
+from dreamenv.rollouts.settings import (
+    CollectSettings,
+    require_same_settings,
+    stored_settings,
+)
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.worker import CollectSettings
 from dreamenv.training.data import LatentWindows
 from dreamenv.training.train import model_config, take_tokenizer, train
 from dreamenv.world_model.model import WorldModel
@@ -67,8 +71,10 @@ def _collect(grid: Grid, rollouts: Rollouts, workers: int, say: Say) -> None:
     )
     with contextlib.suppress(RolloutError):
         store = RolloutStore(path)
-        wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
-        if store.metadata.get("collect") == wanted and store.num_steps >= rollouts.frames:
+        stored = stored_settings(store.metadata, path)
+        wanted = dataclasses.replace(settings, seeds=stored["seeds"])
+        require_same_settings(stored, wanted.to_plain(), path)
+        if store.num_steps >= rollouts.frames:
             return
     say(f"collecting {rollouts.frames} frames of {rollouts.env_id} into {path}")
     complete = collect(

@@ -31,7 +31,7 @@ def write_counting_store(
     from counting_env import CountingEnv
 
     from dreamenv.rollouts.policies import make_policy
-    from dreamenv.rollouts.worker import record_episode
+    from dreamenv.rollouts.recording import record_episode
     from dreamenv.rollouts.writer import RolloutWriter
 
     real, policy = CountingEnv(length=steps, continuous=continuous, **env), make_policy("uniform")

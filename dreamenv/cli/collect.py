@@ -8,9 +8,9 @@ from typing import Any
 
 from dreamenv.cli import INTERRUPTED
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.collect import collect
+from dreamenv.rollouts.collect import STEP_TIMEOUT, collect, stored_steps
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.summary import reward_table
+from dreamenv.rollouts.summary import reward_table, skipped_table
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,22 @@ class Options:
     name:number sets a policy's parameter, =weight its share of the episodes."""
     workers: int = 1
     """Processes, each with its own environment."""
-    seed: int = 0
-    """Decides every episode."""
+    seed: int | None = None
+    """Number of the stream that the episodes' seeds are from: the same gives the same episodes,
+    stores of different ones share none. By default a new store gets a fresh one and notes it."""
     max_episode_steps: int | None = None
     """Cut episodes here."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
     record_info: tuple[str, ...] = ()
     """Keys of numeric infos to record."""
+    step_timeout: float = STEP_TIMEOUT
+    """Seconds after which a step or a reset of the environment hangs; its seed is skipped."""
 
 
 def run(options: Options) -> int:
     """Collect, then print what is stored; 130 if interrupted."""
+    before = stored_steps(options.out)
     complete = collect(
         options.env,
         options.frames,
@@ -50,6 +54,7 @@ def run(options: Options) -> int:
         options.env_kwargs,
         options.max_episode_steps,
         options.record_info,
+        step_timeout=options.step_timeout,
     )
     if not complete:
         print("interrupted; run the same command again to continue")
@@ -59,7 +64,12 @@ def run(options: Options) -> int:
         if complete:
             raise
         return INTERRUPTED  # stopped before there was a store
+    if complete and store.num_steps == before:
+        print(f"there are {options.frames} frames or more already: nothing was recorded")
     print(f"{store.num_steps} frames in {store.num_episodes} episodes are stored in {options.out}")
+    print(f"their seeds are from stream {store.metadata['collect']['seed']} (--seed)")
+    if store.skipped:
+        print(skipped_table(store))
     print(reward_table(store))
     return 0 if complete else INTERRUPTED
 

@@ -2,30 +2,41 @@
 
 Episode i is a function of the settings and i alone, and episodes are committed in the order of
 their indices. So a collection that was interrupted and run again holds the same episodes as one
-that was not, whatever the number of workers.
+that was not, whatever the number of workers. A seed that fails is skipped: that is noted with the
+episode after it, when that is committed.
 """
 
 from __future__ import annotations
 
-import importlib
+import operator
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 from tqdm import tqdm
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.interruption import stop_requested
+from dreamenv.rollouts.collect_checks import check_settings, env_limit, find_environment
 from dreamenv.rollouts.episode import Episode
-from dreamenv.rollouts.policies import make_policy
-from dreamenv.rollouts.worker import CollectSettings
+from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
+from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.seeds import SEED_RANGE, fresh_stream
+from dreamenv.rollouts.settings import CollectSettings, require_same_settings, stored_settings
 from dreamenv.rollouts.worker_pool import Crew
-from dreamenv.rollouts.writer import RolloutWriter
+from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
 
 # Finished episodes may have to wait for a slower, earlier one: at most this many per worker.
 EPISODES_AHEAD = 4
+STEP_TIMEOUT = 600.0
+# Failures are skipped until so many come in a row, of which so many killed or hung a process, or
+# until more than half of so many or more seeds have failed: then the fault is hardly the seeds'.
+MOST_IN_A_ROW, MOST_DEATHS_IN_A_ROW = 10, 3
+ENOUGH_TO_JUDGE = 20
+# Failures that are told while collecting; `rollouts inspect` tells all.
+MOST_SHOWN = 20
 
 
 def collect(
@@ -34,16 +45,20 @@ def collect(
     policy: str | Sequence[str] | Mapping[str, float],
     workers: int,
     out: str | Path,
-    seed: int = 0,
+    seed: int | None = None,
     env_kwargs: dict[str, Any] | None = None,
     max_episode_steps: int | None = None,
     record_info: Sequence[str] = (),
     progress: bool = True,
+    step_timeout: float = STEP_TIMEOUT,
 ) -> bool:
     """Record whole episodes until the store at `out` holds at least `frames` steps.
 
     A store that exists is continued. In a script, call this below `if __name__ == "__main__":`,
     because workers are spawned.
+
+    A seed whose episode fails is skipped: the environment or the policy raises, what comes back
+    cannot be recorded, or the process dies or hangs twice. The store says which seeds, and why.
 
     Args:
         env_id: any Gymnasium id with uint8 image observations; "module:id" imports a module first.
@@ -51,73 +66,179 @@ def collect(
         policy: a policy spec, several (equally likely), or specs with weights.
         workers: processes, each with its own environment.
         out: folder of the store.
-        seed: decides, together with an episode's index, that episode.
+        seed: number of the stream that the episodes' seeds are from, in [0, 2**31). Stores of
+            different streams share no episodes, see `dreamenv.rollouts.seeds`; those of the same
+            do. None: that of the store, or a fresh one for a new store, which notes it.
         env_kwargs: keyword arguments of `gymnasium.make`, plain data.
-        max_episode_steps: cut episodes here and mark them truncated.
+        max_episode_steps: cut episodes here and mark them truncated; at most the environment's own
+            limit.
         record_info: keys of numeric, fixed-shape infos to record.
         progress: show a progress bar.
+        step_timeout: seconds after which a step, a reset, or making the environment hangs.
 
     Returns:
         True when the store holds `frames` steps, False if SIGINT or SIGTERM came before.
 
     Raises:
-        RolloutError: bad arguments, a foreign store, a full disk, a failing environment or a
-            killed worker. Episodes committed before stay stored; the same call continues.
+        RolloutError: bad arguments, a foreign store, a full disk, an environment that cannot be
+            made, or too many failing seeds. Episodes committed before stay stored; the same call
+            continues.
     """
+    out = Path(out)
+    stored, steps = _stored(out)
     settings = CollectSettings(
-        env_id, _weights(policy), seed, env_kwargs or {}, max_episode_steps, tuple(record_info)
+        env_id,
+        _weights(policy),
+        _stream(seed, stored),
+        env_kwargs or {},
+        None if max_episode_steps is None else _whole("max_episode_steps", max_episode_steps),
+        tuple(record_info),
     )
-    _check_arguments(settings, frames, workers)
-    with stop_requested() as stop, Crew(settings, workers, stop) as crew:
-        ready = crew.wait_until_ready()
-        if ready is None:
+    if stored is not None:
+        settings = replace(settings, seeds=stored["seeds"])
+    _check_numbers(frames, workers, step_timeout)
+    plain = settings.to_plain()
+    if stored is not None:
+        require_same_settings(stored, plain, out)
+        find_environment(env_id)
+    else:
+        check_settings(settings)
+    if steps >= frames:
+        return True
+    with stop_requested() as stop, Crew(settings, workers, stop, step_timeout) as crew:
+        spaces = crew.wait_until_ready()
+        if spaces is None:
             return False
-        observation_space, action_space, limit = ready
-        # Lists, not tuples: metadata is compared with its copy read back from JSON.
-        plain = {**asdict(settings), "record_info": list(settings.record_info)}
-        metadata = {"collect": plain}
-        with RolloutWriter(out, env_id, observation_space, action_space, metadata) as writer:
-            _require_same_settings(writer, plain)
+        with RolloutWriter(out, env_id, *spaces, {"collect": plain}) as writer:
+            # Another process may have made the store since.
+            require_same_settings(stored_settings(writer.metadata, out), plain, out)
             count = {"total": frames, "initial": min(frames, writer.num_steps)}
             with tqdm(**count, unit=" frames", disable=not progress, smoothing=0.05) as bar:
-                return _fill(crew, writer, frames, limit, bar)
+                return _Filling(crew, writer, settings, bar).run(frames)
 
 
-def _fill(
-    crew: Crew,
-    writer: RolloutWriter,
-    frames: int,
-    limit: int | None,
-    bar: tqdm,
-) -> bool:
-    next_index = writer.num_episodes
-    playing: dict[int, int] = {}  # episode index -> steps reported so far
-    finished: dict[int, Episode] = {}
-    while writer.num_steps < frames and not crew.stop.is_set():
-        waiting_steps = sum(map(len, finished.values()))
-        while crew.idle and next_index < writer.num_episodes + EPISODES_AHEAD * crew.size:
-            # The mean length so far tells whether another episode will be needed at all.
-            mean = writer.num_steps / writer.num_episodes if writer.num_episodes else limit or 0
-            expected = sum(max(mean, steps) for steps in playing.values())
-            if writer.num_steps + waiting_steps + expected >= frames:
-                break
-            crew.start(next_index)
-            playing[next_index] = 0
-            next_index += 1
-        stored = f"{writer.num_steps} frames in {writer.num_episodes} episodes are stored"
-        for kind, index, value in crew.messages(f"{stored} in {writer.path}"):
-            if kind == "steps":
-                playing[index] += value
-            else:
-                del playing[index]
-                finished[index] = value
-        while writer.num_steps < frames and writer.num_episodes in finished:
-            writer.append(finished.pop(writer.num_episodes))
-        done = writer.num_steps + sum(playing.values()) + sum(map(len, finished.values()))
-        bar.update(min(done, frames) - bar.n)
+class _Filling:
+    """One run of a collection, from results in any order to commits in order."""
+
+    def __init__(
+        self, crew: Crew, writer: RolloutWriter, settings: CollectSettings, bar: tqdm
+    ) -> None:
+        self._crew, self._writer, self._settings, self._bar = crew, writer, settings, bar
+        limit = env_limit(settings.env_id, settings.env_kwargs)
+        self._limit = settings.max_episode_steps or limit or 0
+        self._finished: dict[int, Episode | Failure] = {}
+        self._pending: list[Failure] = []  # since the last committed episode
+
+    @property
+    def _next_to_commit(self) -> int:
+        return self._writer.num_episodes + self._writer.num_skipped + len(self._pending)
+
+    def run(self, frames: int) -> bool:
+        writer, crew = self._writer, self._crew
+        next_index = self._next_to_commit
+        while writer.num_steps < frames and not crew.stop.is_set():
+            while crew.idle and next_index < self._next_to_commit + EPISODES_AHEAD * crew.size:
+                if self._expected(next_index) >= frames:
+                    break
+                crew.start(next_index)
+                next_index += 1
+            for index, result in crew.results(self._stored()):
+                self._finished[index] = result
+            while writer.num_steps < frames and self._next_to_commit in self._finished:
+                self._commit(self._finished.pop(self._next_to_commit))
+            self._show(frames)
+        return writer.num_steps >= frames
+
+    def _expected(self, next_index: int) -> float:
+        """Steps that there will be when all that was begun is finished, by the mean so far."""
+        writer = self._writer
+        mean = writer.num_steps / writer.num_episodes if writer.num_episodes else self._limit
+        playing = next_index - self._next_to_commit - len(self._finished)
+        return writer.num_steps + self._waiting() + max(playing * mean, self._crew.steps_played())
+
+    def _waiting(self) -> int:
+        return sum(len(item) for item in self._finished.values() if isinstance(item, Episode))
+
+    def _commit(self, result: Episode | Failure) -> None:
+        if isinstance(result, Episode):
+            try:
+                self._writer.append(result, self._pending)
+                self._pending = []
+                return
+            except EpisodeError as error:
+                index = self._next_to_commit
+                result = failure_of(error, index, result.seed, result.policy)
+        self._pending.append(result)
+        if len(self._pending) + self._writer.num_skipped <= MOST_SHOWN and not self._bar.disable:
+            self._bar.write(f"skipped {result}", file=sys.stderr)
+        self._require_few()
+
+    def _require_few(self) -> None:
+        streak = self._pending
+        failed = self._writer.num_skipped + len(streak)
+        tried = self._writer.num_episodes + failed
+        if (
+            len(streak) >= MOST_IN_A_ROW
+            or sum(failure.died for failure in streak) >= MOST_DEATHS_IN_A_ROW
+        ):
+            # Not committed: where the machine or the environment is mended they will be recorded.
+            raise RolloutError(
+                f"{self._settings.env_id}: {len(streak)} seeds in a row failed, the first of them "
+                f"{streak[0]}; {self._stored()}; mend that, then run the same command again to "
+                "continue"
+            )
+        if tried >= ENOUGH_TO_JUDGE and 2 * failed > tried:
+            raise RolloutError(
+                f"{self._settings.env_id}: {failed} of {tried} seeds failed, the last of them "
+                f"{streak[-1]}; {self._stored()}; mend that, then run the same command again to "
+                "continue"
+            )
+
+    def _stored(self) -> str:
+        writer = self._writer
+        return (
+            f"{writer.num_steps} frames in {writer.num_episodes} episodes are stored "
+            f"in {writer.path}"
+        )
+
+    def _show(self, frames: int) -> None:
+        writer, bar = self._writer, self._bar
+        done = writer.num_steps + self._waiting() + self._crew.steps_played()
+        bar.update(max(0, min(done, frames) - bar.n))
         events = 1000 * writer.reward_events / max(1, writer.num_steps)
-        bar.set_postfix_str(f"{events:.1f} reward events per 1000 steps", refresh=False)
-    return writer.num_steps >= frames
+        failed = writer.num_skipped + len(self._pending)
+        bar.set_postfix_str(
+            f"{events:.1f} reward events per 1000 steps"
+            + (f", {failed} seeds skipped" if failed else ""),
+            refresh=False,
+        )
+
+
+def stored_steps(out: str | Path) -> int:
+    """Steps in the store at `out`; 0 if there is none."""
+    return _stored(Path(out))[1]
+
+
+def _stored(out: Path) -> tuple[dict[str, Any] | None, int]:
+    """What a store at `out` was collected with, None if there is none, and its steps."""
+    if not (out / JOURNAL).exists():
+        return None, 0
+    header, records, _ = read_journal(out / JOURNAL)
+    return stored_settings(header["metadata"], out), sum(record["steps"] for record in records)
+
+
+def _stream(seed: int | None, stored: dict[str, Any] | None) -> int:
+    if seed is None:
+        return fresh_stream() if stored is None else stored["seed"]
+    seed = _whole("the seed", seed)
+    if stored is not None and seed == stored["seed"]:
+        return seed
+    if not 0 <= seed < SEED_RANGE:
+        raise RolloutError(
+            f"the seed numbers a stream of episodes and must not be negative nor 2**31 or more: "
+            f"{seed}"
+        )
+    return seed
 
 
 def _weights(policy: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:
@@ -125,39 +246,20 @@ def _weights(policy: str | Sequence[str] | Mapping[str, float]) -> dict[str, flo
         return {policy: 1.0}
     if isinstance(policy, Mapping):
         return dict(policy)
+    if len(set(policy)) < len(policy):
+        raise RolloutError(f"a policy is given twice: {policy}; give it once with more weight")
     return dict.fromkeys(policy, 1.0)
 
 
-def _check_arguments(settings: CollectSettings, frames: int, workers: int) -> None:
-    if frames < 1 or workers < 1:
-        raise RolloutError(f"frames and workers must be at least 1, not {frames} and {workers}")
-    if settings.seed < 0:
-        raise RolloutError(f"the seed must not be negative: {settings.seed}")
-    if settings.max_episode_steps is not None and settings.max_episode_steps < 1:
-        raise RolloutError(f"episodes need at least 1 step, not {settings.max_episode_steps}")
-    weights = settings.policies.values()
-    if not settings.policies or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise RolloutError(f"policies need weights of 0 or more, not all 0: {settings.policies}")
-    for spec in settings.policies:
-        make_policy(spec)
-    module, _, env_id = settings.env_id.rpartition(":")
+def _whole(what: str, value: Any) -> int:
     try:
-        if module:
-            importlib.import_module(module)
-        gymnasium.spec(env_id)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise RolloutError(
-            f"{error} Write 'module:id' for an id that is registered when a module is imported."
-        ) from None
+        return operator.index(value)
+    except TypeError:
+        raise RolloutError(f"{what} must be a whole number, not {value!r}") from None
 
 
-def _require_same_settings(writer: RolloutWriter, settings: dict[str, Any]) -> None:
-    stored = writer.metadata.get("collect")
-    if stored is None:
-        raise RolloutError(f"{writer.path} was not made by collect; choose another --out")
-    for key, value in settings.items():
-        if stored.get(key) != value:
-            raise RolloutError(
-                f"{writer.path} was collected with {key} = {stored.get(key)}, not {value}; "
-                "repeat that to continue it, or choose another --out"
-            )
+def _check_numbers(frames: int, workers: int, step_timeout: float) -> None:
+    if _whole("frames", frames) < 1 or _whole("workers", workers) < 1:
+        raise RolloutError(f"frames and workers must be at least 1, not {frames} and {workers}")
+    if not step_timeout > 0:
+        raise RolloutError(f"the step timeout must be more than 0 seconds, not {step_timeout}")

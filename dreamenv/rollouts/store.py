@@ -19,6 +19,7 @@ from dreamenv.rollouts.arrays import (
     total_bytes,
 )
 from dreamenv.rollouts.episode import Episode
+from dreamenv.rollouts.failure import Failure
 from dreamenv.rollouts.journal import read_journal
 from dreamenv.rollouts.spaces import ActionSpace, require_image_space, space_from_dict
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
@@ -45,6 +46,7 @@ class RolloutStore:
         policies: E names.
         returns: (E,) float64, sum of rewards of each episode.
         reward_events: (E,) int64, steps with a reward other than 0.
+        skipped: seeds that failed while collecting and are not among the episodes.
 
     Raises:
         RolloutError: there is no store at `path`, or committed data is missing or damaged.
@@ -66,8 +68,15 @@ class RolloutStore:
             self.reward_events = np.array([r["reward_events"] for r in self._records], np.int64)
             info = {f"info/{key}" for r in self._records for key in r["info"]}
             self._starts = [int(r["start"]) for r in self._records]
+            failures = [plain for r in self._records for plain in r.get("skipped", ())]
+            self.skipped = [Failure(**plain) for plain in failures]
         except KeyError as error:
             raise RolloutError(f"{self.path / JOURNAL} lacks the entry {error}") from error
+        except TypeError as error:
+            raise RolloutError(
+                f"{self.path / JOURNAL} names skipped seeds in a way that this dreamenv does not "
+                f"know ({error}); install the dreamenv that wrote it"
+            ) from error
         names = [*field_types(self.observation_space, self.action_space), *sorted(info)]
         try:
             self._arrays = open_arrays(self.path, names, "r")

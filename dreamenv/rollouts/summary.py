@@ -6,7 +6,12 @@ import numpy as np
 from PIL import Image
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.failure import Failure
+from dreamenv.rollouts.seeds import HASHED
 from dreamenv.rollouts.store import RolloutStore
+
+MOST_KINDS = 20
+"""Kinds of failures that are listed."""
 
 
 def reward_table(store: RolloutStore) -> str:
@@ -32,8 +37,22 @@ def reward_table(store: RolloutStore) -> str:
     )
 
 
+def skipped_table(store: RolloutStore) -> str:
+    """How many seeds failed while collecting, and of every kind of failure the first."""
+    kinds: dict[tuple[str, str], list[Failure]] = {}
+    for failure in store.skipped:
+        kinds.setdefault((failure.where, failure.reason), []).append(failure)
+    lines = [f"{len(store.skipped)} seeds failed and were skipped:"]
+    for failures in list(kinds.values())[:MOST_KINDS]:
+        more = f" and {len(failures) - 1} more like it" if len(failures) > 1 else ""
+        lines.append(f"  {failures[0]}{more}")
+    if len(kinds) > MOST_KINDS:
+        lines.append(f"  … and {len(kinds) - MOST_KINDS} other kinds")
+    return "\n".join(lines)
+
+
 def describe(store: RolloutStore) -> str:
-    """Counts, spaces, policies, reward events, bytes and compression ratio of a store."""
+    """Counts, spaces, policies, reward events, skipped seeds, bytes and compression of a store."""
     if store.num_episodes == 0:
         return f"{store.path}: rollouts of {store.env_id}, no episodes yet"
     frame_bytes = int(np.prod(store.observation_space.shape))
@@ -46,12 +65,20 @@ def describe(store: RolloutStore) -> str:
         "steps": f"{store.num_steps}",
         "observation": f"{store.observation_space.shape} uint8",
         "action": str(store.action_space),
-        "reset seeds": f"{len(np.unique(store.seeds))} different",
+        "reset seeds": f"{len(np.unique(store.seeds))} different" + _stream(store),
         "stored": f"{store.stored_bytes / 1e6:.2f} MB, {store.stored_bytes / frames:.0f} bytes "
         f"per frame, {frame_bytes * frames / store.stored_bytes:.2f}x smaller than raw frames",
     }
     header = "\n".join(f"{name:<12} {value}" for name, value in lines.items())
-    return f"{header}\n\n{reward_table(store)}"
+    skipped = f"\n\n{skipped_table(store)}" if store.skipped else ""
+    return f"{header}{skipped}\n\n{reward_table(store)}"
+
+
+def _stream(store: RolloutStore) -> str:
+    settings = store.metadata.get("collect")
+    if not isinstance(settings, dict):
+        return ""
+    return f", stream {settings.get('seed')} ({settings.get('seeds', HASHED)})"
 
 
 def contact_sheet(store: RolloutStore, episodes: int = 6, frames: int = 8) -> Image.Image:

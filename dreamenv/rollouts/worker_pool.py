@@ -6,21 +6,102 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any
+from pathlib import Path
 
 import gymnasium
+from gymnasium.spaces import Discrete
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.worker import STOP_SIGNALS, CollectSettings, run_worker
+from dreamenv.rollouts.episode import Episode
+from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of, line_of_dump
+from dreamenv.rollouts.progress import Progress
+from dreamenv.rollouts.settings import CollectSettings
+from dreamenv.rollouts.worker import STOP_SIGNALS, run_worker
 
 POLL_SECONDS = 0.5
 # A worker notices the closed pipe when it next reports; slow environments need a while to close.
 CLOSE_SECONDS = 10
+# How long a hanging process may take to write down where it hangs.
+DUMP_SECONDS = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Whatever killed the process of an episode may have had nothing to do with the episode.
+TRIES = 2
+
+
+class _Worker:
+    """One process.
+
+    Attributes:
+        index: of the episode that it records, None if it records none.
+        ready: whether its environment is made.
+        silent: seconds without a sign of progress.
+    """
+
+    def __init__(
+        self,
+        context: multiprocessing.context.SpawnContext,
+        settings: CollectSettings,
+        dump: Path,
+    ) -> None:
+        self.index: int | None = None
+        self.ready = False
+        self.progress = Progress(context)
+        self.silent, self._count, self._looked = 0.0, -1.0, time.monotonic()
+        self._dump = dump
+        self.pipe, theirs = context.Pipe()
+        arguments = (theirs, settings, self.progress, dump)
+        self.process = context.Process(target=run_worker, args=arguments)
+        with _one_thread_each(), _signals_held_back():
+            self.process.start()
+        theirs.close()
+
+    def begin(self, index: int) -> None:
+        """Send it an episode to record."""
+        self.index = index
+        self.progress.clear()
+        with contextlib.suppress(BrokenPipeError):  # a dead worker is found when it is listened to
+            self.pipe.send(index)
+
+    def look(self) -> None:
+        """Note whether there was progress since the last look."""
+        now, count = time.monotonic(), self.progress.count
+        idle = self.ready and self.index is None
+        if idle or count != self._count:
+            self.silent = 0.0
+        else:
+            # No more than two polls at once: this process may have been stopped itself.
+            self.silent += min(now - self._looked, 2 * POLL_SECONDS)
+        self._count, self._looked = count, now
+
+    def where(self) -> str:
+        """The line of code where it died, or is now; "" if unknown."""
+        if self.process.is_alive() and hasattr(signal, "SIGUSR1"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid or 0, signal.SIGUSR1)
+            deadline = time.monotonic() + DUMP_SECONDS
+            while not self._read_dump().endswith("\n") and time.monotonic() < deadline:
+                time.sleep(0.05)
+        return line_of_dump(self._read_dump())
+
+    def end(self, patience: float) -> None:
+        """Close its pipe and wait for its end; after `patience` seconds kill it."""
+        self.pipe.close()
+        self.process.join(timeout=patience)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+    def _read_dump(self) -> str:
+        try:
+            return self._dump.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
 
 class Crew:
@@ -30,101 +111,148 @@ class Crew:
         settings: what the workers record.
         size: number of processes.
         stop: when set, a worker that fails or dies is no error: the same signal may have hit it.
-
-    Attributes:
-        idle: workers that wait for an episode to record.
+        timeout: seconds without progress after which a worker hangs: within one step or reset of
+            its environment, or while making it.
     """
 
-    def __init__(self, settings: CollectSettings, size: int, stop: threading.Event) -> None:
+    def __init__(
+        self, settings: CollectSettings, size: int, stop: threading.Event, timeout: float
+    ) -> None:
         self.size = size
         self.stop = stop
-        self.idle: list[Connection] = []
         self._settings = settings
-        self._processes: dict[Connection, BaseProcess] = {}
+        self._timeout = timeout
+        # spawn: a fork would share the parent's rendering contexts and threads.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._started = 0
+        self._deaths: Counter[int] = Counter()
+        self._again: list[int] = []
+        self._spaces: tuple[gymnasium.Space, gymnasium.Space] | None = None
 
     def __enter__(self) -> Crew:
-        # spawn: a fork would share the parent's rendering contexts and threads.
-        context = multiprocessing.get_context("spawn")
-        with _one_thread_each(), _signals_held_back():
-            for _ in range(self.size):
-                ours, theirs = context.Pipe()
-                arguments = (theirs, self._settings)
-                process = context.Process(target=run_worker, args=arguments)
-                process.start()
-                theirs.close()
-                self._processes[ours] = process
+        self._folder = tempfile.TemporaryDirectory(prefix="dreamenv-collect-")
+        for _ in range(self.size):
+            self._workers.append(self._new_worker())
         return self
 
     def __exit__(self, *error: object) -> None:
-        for pipe in self._processes:
-            pipe.close()
-        for process in self._processes.values():
-            process.join(timeout=CLOSE_SECONDS)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.end(CLOSE_SECONDS)
+        self._folder.cleanup()
 
-    def wait_until_ready(self) -> tuple[gymnasium.Space, gymnasium.Space, int | None] | None:
+    def wait_until_ready(self) -> tuple[gymnasium.Space, gymnasium.Space] | None:
         """Wait until every worker has made its environment.
 
-        Returns its observation space, action space and step limit, or None if `stop` was set.
+        Returns its observation space and action space, or None if `stop` was set.
 
         Raises:
             RolloutError: an environment cannot be made or does not fit.
         """
-        answers: list[Any] = []
-        while len(answers) < self.size:
-            answers += self.messages("nothing was recorded yet")
+        while not all(worker.ready for worker in self._workers):
+            self.results("nothing was recorded yet")
             if self.stop.is_set():
                 return None
-        self.idle = list(self._processes)
-        _, observation_space, action_space, limit = answers[0]
-        return observation_space, action_space, limit
+        return self._spaces
+
+    @property
+    def idle(self) -> bool:
+        """Whether a worker waits for an episode to record."""
+        return not self._again and any(self._is_idle(worker) for worker in self._workers)
 
     def start(self, index: int) -> None:
         """Have an idle worker record episode `index`."""
-        with contextlib.suppress(BrokenPipeError):  # a dead worker is reported by `messages`
-            self.idle.pop().send(index)
+        next(filter(self._is_idle, self._workers)).begin(index)
 
-    def messages(self, stored: str) -> list[Any]:
-        """Collect what the workers have sent, waiting for it for a moment.
+    def steps_played(self) -> int:
+        """Steps of the episodes under way."""
+        return sum(
+            max(0, worker.progress.step) for worker in self._workers if worker.index is not None
+        )
+
+    def results(self, stored: str) -> list[tuple[int, Episode | Failure]]:
+        """Collect what the workers have finished, by index, waiting for it for a moment.
 
         Args:
             stored: what an error message says about the data recorded so far.
 
         Raises:
-            RolloutError: a worker died or its environment failed.
+            RolloutError: no environment can be made, or a policy does not fit it.
         """
-        received = []
-        for pipe in wait(list(self._processes), timeout=POLL_SECONDS):
+        results: list[tuple[int, Episode | Failure]] = []
+        by_pipe = {worker.pipe: worker for worker in self._workers}
+        for pipe in wait(list(by_pipe), timeout=POLL_SECONDS):
             assert isinstance(pipe, Connection)
+            worker = by_pipe[pipe]
             try:
-                message = pipe.recv()
+                kind, *content = pipe.recv()
             except (EOFError, ConnectionResetError):
-                message = ("died",)
-            if message[0] in ("died", "error"):
-                if self.stop.is_set():
-                    return []
-                raise RolloutError(self._explain(pipe, message, stored))
-            if message[0] == "episode":
-                self.idle.append(pipe)
-            received.append(message)
-        return received
+                kind, content = "died", []
+            if kind in ("died", "error") and self.stop.is_set():
+                return []
+            if kind == "error":
+                raise RolloutError(f"{self._settings.env_id}: {content[0]}; {stored}")
+            if kind == "died":
+                worker.process.join(timeout=CLOSE_SECONDS)
+                cause = f"died ({_cause(worker.process.exitcode)})"
+                results += self._replace(worker, cause, stored)
+            elif kind == "ready":
+                worker.ready, self._spaces = True, (content[0], content[1])
+            else:
+                assert worker.index is not None
+                results.append((worker.index, content[0]))
+                worker.index = None
+        for worker in list(self._workers):
+            worker.look()
+            if worker.silent > self._timeout:
+                results += self._replace(worker, f"hung for {self._timeout:g} seconds", stored)
+        while self._again and any(map(self._is_idle, self._workers)):
+            self.start(self._again.pop(0))
+        return results
 
-    def _explain(self, pipe: Connection, message: Any, stored: str) -> str:
-        if message[0] == "error":
-            return f"{self._settings.env_id}: {message[1]}; {stored}"
-        process = self._processes[pipe]
-        process.join(timeout=CLOSE_SECONDS)
-        return (
-            f"a collection worker died ({_cause(process.exitcode)}); {stored}; "
-            "run the same command again to continue"
-        )
+    def _replace(
+        self, worker: _Worker, cause: str, stored: str
+    ) -> list[tuple[int, Episode | Failure]]:
+        """Put a new process in the place of a dead or hanging one; its episode is tried again.
+
+        Returns the failure if that was the last try.
+        """
+        where, index = worker.where(), worker.index
+        worker.end(0)
+        if index is None:
+            doing = "while it was idle" if worker.ready else "while it made the environment"
+            at = f" ({where})" if where else ""
+            raise RolloutError(
+                f"a collection worker of {self._settings.env_id} {cause} {doing}{at}; {stored}; "
+                "run the same command again to continue"
+            )
+        self._workers[self._workers.index(worker)] = self._new_worker()
+        self._deaths[index] += 1
+        if self._deaths[index] < TRIES:
+            self._again.append(index)
+            return []
+        seed, spec, _ = self._settings.draw(index)
+        reason = f"the collection worker {cause}, {TRIES} times"
+        assert self._spaces is not None
+        action = worker.progress.action(isinstance(self._spaces[1], Discrete))
+        error = EpisodeError(reason, worker.progress.step, action, where)
+        return [(index, failure_of(error, index, seed, spec, died=True))]
+
+    def _new_worker(self) -> _Worker:
+        self._started += 1
+        dump = Path(self._folder.name) / f"{self._started}.txt"
+        return _Worker(self._context, self._settings, dump)
+
+    @staticmethod
+    def _is_idle(worker: _Worker) -> bool:
+        return worker.ready and worker.index is None
 
 
 def _cause(exit_code: int | None) -> str:
     if exit_code == -9:  # Windows has no signal.SIGKILL
-        return "SIGKILL; most often the memory was full: try fewer workers"
+        return "SIGKILL; most often the memory is full: try fewer workers"
     if exit_code is not None and exit_code < 0:
         return signal.Signals(-exit_code).name
     return f"exit code {exit_code}"

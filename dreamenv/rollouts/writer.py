@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,6 +23,7 @@ from dreamenv.rollouts.arrays import (
     write_rows,
 )
 from dreamenv.rollouts.episode import Episode, check_episode
+from dreamenv.rollouts.failure import EpisodeError, Failure
 from dreamenv.rollouts.journal import append_record, create_journal, read_journal
 from dreamenv.rollouts.spaces import (
     require_action_space,
@@ -66,7 +68,7 @@ class RolloutWriter:
         self.action_space = require_action_space(action_space)
         self._types = field_types(self.observation_space, self.action_space)
         self._lock: IO[bytes] | None = None
-        self._num_episodes = self._num_steps = self._reward_events = 0
+        self._num_episodes = self._num_steps = self._reward_events = self._num_skipped = 0
         self._next_row = self._journal_bytes = 0
         if not (self.path / JOURNAL).exists():
             self._require_own_folder()
@@ -97,19 +99,30 @@ class RolloutWriter:
         """Number of committed steps with a reward other than 0."""
         return self._reward_events
 
-    def append(self, episode: Episode) -> None:
+    @property
+    def num_skipped(self) -> int:
+        """Number of committed failures: seeds that were skipped."""
+        return self._num_skipped
+
+    def append(self, episode: Episode, skipped: Sequence[Failure] = ()) -> None:
         """Store one whole episode; it is committed when this returns.
+
+        Args:
+            episode: what was recorded.
+            skipped: failures since the episode before; committed with this one.
 
         Raises:
             RolloutError: the episode is malformed (NaN reward, frames not uint8, ...), or the disk
-                is full. Nothing of it is stored and the episodes before it are untouched.
+                is full. Nothing of it is stored and the episodes before it are untouched. It is an
+                `EpisodeError` if the episode fits its spaces, but not the infos stored before.
         """
         if self._lock is None:
             raise RolloutError(f"the writer of {self.path} is closed; open a new RolloutWriter")
         name = f"episode {self.num_episodes} (seed {episode.seed})"
         check_episode(episode, name, self.observation_space, self.action_space)
+        rows = {name: self._fitting(name, values) for name, values in _rows_of(episode).items()}
         try:
-            self._write(episode)
+            self._write(episode, rows, skipped)
         except OSError as error:
             raise RolloutError(
                 f"cannot store {name}: {error}. The {self.num_episodes} episodes "
@@ -135,20 +148,13 @@ class RolloutWriter:
     ) -> None:
         self.close()
 
-    def _write(self, episode: Episode) -> None:
+    def _write(
+        self, episode: Episode, rows: dict[str, np.ndarray], skipped: Sequence[Failure]
+    ) -> None:
         start = self._next_row
-        rows: dict[str, np.ndarray] = {
-            "observation": episode.observation,
-            "action": episode.action,
-            "reward": episode.reward,
-            "terminated": episode.terminated,
-            "truncated": episode.truncated,
-            **{f"info/{key}": array for key, array in episode.info.items()},
-        }
         stored_bytes = {}
         for name, values in rows.items():
             array = self._array(name, values)
-            values = values.astype(array.dtype, copy=False)
             stored_bytes[name] = write_rows(self.path / name, array, start, values)
         record = {
             "start": start,
@@ -160,6 +166,8 @@ class RolloutWriter:
             "info": sorted(episode.info),
             "bytes": stored_bytes,
         }
+        if skipped:
+            record["skipped"] = [failure.to_plain() for failure in skipped]
         self._journal_bytes = append_record(self.path / JOURNAL, self._journal_bytes, record)
         self._count(record)
 
@@ -167,17 +175,30 @@ class RolloutWriter:
         self._num_episodes += 1
         self._num_steps += record["steps"]
         self._reward_events += record["reward_events"]
+        self._num_skipped += len(record.get("skipped", ()))
         self._next_row = record["start"] + rows_taken(record["steps"])
+
+    def _fitting(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The rows in the type of the store's array, which the first episode decided."""
+        array = self._arrays.get(name)
+        if array is None:
+            return values
+        if array.shape[1:] != values.shape[1:]:
+            raise EpisodeError(
+                f"{name} has rows of shape {values.shape[1:]}, the store's have {array.shape[1:]}"
+            )
+        fitting = values.astype(array.dtype, copy=False)
+        if not np.array_equal(fitting, values, equal_nan=values.dtype.kind == "f"):
+            raise EpisodeError(
+                f"{name} is {values.dtype}, but was {array.dtype} in the first episode, which "
+                "cannot hold all its values; give it one type in the environment"
+            )
+        return fitting
 
     def _array(self, name: str, values: np.ndarray) -> zarr.Array:
         if name not in self._arrays:
             self._arrays[name] = create_array(self.path / name, values.shape[1:], values.dtype)
-        array = self._arrays[name]
-        if array.shape[1:] != values.shape[1:]:
-            raise RolloutError(
-                f"{name} has rows of shape {values.shape[1:]}, the store's have {array.shape[1:]}"
-            )
-        return array
+        return self._arrays[name]
 
     def _require_own_folder(self) -> None:
         # An interrupted creation leaves some of these names and nothing else.
@@ -240,3 +261,14 @@ class RolloutWriter:
                 f"{self.path} holds rollouts with {what} {stored}, not {given}; "
                 "choose another folder"
             )
+
+
+def _rows_of(episode: Episode) -> dict[str, np.ndarray]:
+    return {
+        "observation": episode.observation,
+        "action": episode.action,
+        "reward": episode.reward,
+        "terminated": episode.terminated,
+        "truncated": episode.truncated,
+        **{f"info/{key}": array for key, array in episode.info.items()},
+    }

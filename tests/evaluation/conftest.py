@@ -9,7 +9,7 @@ import torch
 
 from dreamenv.dream.spawns import save_spawns
 from dreamenv.rollouts.policies import make_policy
-from dreamenv.rollouts.worker import record_episode
+from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.world_model.checkpoint import save_world_model
 from dreamenv.world_model.config import (

@@ -17,8 +17,8 @@ from dreamenv.real.memory_maze.env import MemoryMazeEnv
 from dreamenv.real.replayed import CONTEXT, SpawnedEnv
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.policies import make_policy
+from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.worker import record_episode
 from tests.conftest import write_counting_store
 
 LENGTH = 6

@@ -17,9 +17,9 @@ from counting_episodes import assert_counts, assert_same_episode
 from dreamenv.cli.collect import parse_mixture
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.rollouts.collect import collect
+from dreamenv.rollouts.seeds import draw_policy, episode_seed
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import START_TOKEN, Windows
-from dreamenv.rollouts.worker import draw_policy, episode_seed
 
 ENV = "counting_env:Counting-v0"
 
@@ -95,7 +95,7 @@ def test_other_settings_are_refused(collected):
         gather(collected, 700, seed=1, record_info=["count"])
     with pytest.raises(RolloutError, match="collected with policies"):
         gather(collected, 700, policy="uniform", record_info=["count"])
-    with pytest.raises(RolloutError, match="holds rollouts with action space"):
+    with pytest.raises(RolloutError, match="collected with env_kwargs = {}, not {'continuous'"):
         gather(collected, 700, env_kwargs={"continuous": True}, record_info=["count"])
 
 
@@ -132,8 +132,9 @@ def test_a_killed_worker_is_reported_and_the_rest_resumes(collected, tmp_path):
     fatal.touch()
     with pytest.raises(
         RolloutError,
-        match=rf"worker died \(SIGKILL.*{stored.num_steps} frames in {stored.num_episodes} "
-        "episodes are stored.*run the same command again",
+        match=r"3 seeds in a row failed, the first of them episode \d+ \(seed \d+\), step 0, "
+        rf"action \d: the collection worker died \(SIGKILL.*{stored.num_steps} frames in "
+        rf"{stored.num_episodes} episodes are stored.*run the same command again",
     ):
         gather(tmp_path / "s", 600, workers=2, **more)
     fatal.unlink()
@@ -144,7 +145,8 @@ def test_a_killed_worker_is_reported_and_the_rest_resumes(collected, tmp_path):
 
 
 def test_a_nan_reward_is_reported(tmp_path):
-    with pytest.raises(RolloutError, match=r"episode 0 \(seed \d+\), step 2: the reward is nan"):
+    message = r"episode 0 \(seed \d+\), step 2, action \d: the reward is nan"
+    with pytest.raises(RolloutError, match=message):
         gather(tmp_path, 50, env_kwargs={"nan_at": 2})
 
 
@@ -194,7 +196,7 @@ def command(path, frames, workers="2"):
     return [
         *(sys.executable, "-m", "dreamenv", "collect", "--env", ENV, "--frames", str(frames)),
         *("--policy", "sticky=1", "uniform=1", "--workers", workers, "--out", str(path)),
-        *("--record-info", "count"),
+        *("--record-info", "count", "--seed", "0"),
     ]
 
 

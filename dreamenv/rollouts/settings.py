@@ -1,0 +1,87 @@
+"""What decides the episodes of a collection, and the comparison with what a store says it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.seeds import HASHED, SPREAD, draw_policy, episode_seed
+
+# What stores that lack an entry were collected with: older ones know fewer.
+_FORMERLY: dict[str, Any] = {"seeds": HASHED, "agents": {}}
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """Episode i is a function of these and i.
+
+    Attributes:
+        env_id: Gymnasium id, "module:id" to import a module first.
+        policies: policy specs and their weights.
+        seed: number of the stream of seeds, see `dreamenv.rollouts.seeds`.
+        env_kwargs: keyword arguments of `gymnasium.make`.
+        max_episode_steps: cut episodes here (truncated), None for the environment's own limit.
+        record_info: keys of numeric, fixed-shape infos to record.
+        seeds: how streams are placed, "spread" or "hashed".
+        agents: for each policy that is an agent, what identifies it.
+    """
+
+    env_id: str
+    policies: dict[str, float]
+    seed: int
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    record_info: tuple[str, ...] = ()
+    seeds: str = SPREAD
+    agents: dict[str, str] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The metadata of a store, as it reads when it comes back from JSON.
+
+        Raises:
+            RolloutError: the arguments of the environment cannot be written as JSON.
+        """
+        try:
+            return json.loads(json.dumps(asdict(self)))
+        except (TypeError, ValueError) as error:
+            raise RolloutError(
+                f"the arguments of the environment must be plain data, which a store can keep: "
+                f"{error} in {self.env_kwargs}"
+            ) from None
+
+    def draw(self, index: int) -> tuple[int, str, int]:
+        """Reset seed, policy and policy seed of episode `index`."""
+        seed = episode_seed(self.seed, index, self.seeds)
+        return (seed, *draw_policy(self.policies, seed))
+
+
+def stored_settings(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a store was collected with, in the entries that `CollectSettings.to_plain` gives.
+
+    Raises:
+        RolloutError: it was not made by `collect`.
+    """
+    stored = metadata.get("collect")
+    if not isinstance(stored, Mapping):
+        raise RolloutError(f"{path} was not made by collect; choose another --out")
+    return {**_FORMERLY, **stored}
+
+
+def require_same_settings(
+    stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path
+) -> None:
+    """Compare what a store was collected with and what is asked for.
+
+    Raises:
+        RolloutError: they differ; names the first difference.
+    """
+    for key, value in settings.items():
+        if stored.get(key) != value:
+            raise RolloutError(
+                f"{path} was collected with {key} = {stored.get(key)}, not {value}; "
+                "repeat that to continue it, or choose another --out"
+            )
