@@ -35,7 +35,7 @@ STEP_TIMEOUT = 600.0
 # until more than half of so many or more seeds have failed: then the fault is hardly the seeds'.
 MOST_IN_A_ROW, MOST_DEATHS_IN_A_ROW = 10, 3
 ENOUGH_TO_JUDGE = 20
-# Failures that are told while collecting; `rollouts inspect` tells all.
+# Failures that are told while collecting; `dreamenv inspect` tells all.
 MOST_SHOWN = 20
 
 

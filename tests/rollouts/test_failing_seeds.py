@@ -73,7 +73,7 @@ def test_the_same_bytes_with_any_number_of_workers_and_in_parts(
 
 
 def test_inspect_tells_them(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rollouts", "inspect", str(collected)]) == 0
+    assert main(["inspect", str(collected)]) == 0
     told = capsys.readouterr().out
     assert "3 seeds failed and were skipped" in told
     assert f"episode 0 (seed {episode_seed(0, 0)}), step 2, action" in told
