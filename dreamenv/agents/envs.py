@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from dreamenv.core.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
 from dreamenv.core.errors import ConfigError, DreamEnvError
@@ -42,7 +42,7 @@ def make_vec_env(
         if is_dream(spec):
             from dreamenv.dream.sb3 import make_dream_vec_env
 
-            return VecMonitor(make_dream_vec_env(spec.id, num_envs, seed=seed, **env_kwargs))
+            return make_dream_vec_env(spec.id, num_envs, seed=seed, **env_kwargs)
         # Made once here, so that a mistake is reported by itself and not as a dead worker.
         gymnasium.make(spec, **env_kwargs).close()
     except TypeError as error:

@@ -7,16 +7,21 @@ from typing import Any, Self
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.dream.keys import Keys, keys_to_action
-from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
+from dreamenv.dream.attributes import with_limit
+from dreamenv.dream.keys import Keys
+from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.state import DreamState, seeded
-from dreamenv.dream.vector_env import DreamVectorEnv, Observation
+from dreamenv.dream.vector_env import RENDER_MODES, DreamVectorEnv, Observation, draw_for
 from dreamenv.rollouts.actions import fit_actions
-from dreamenv.world_model.checkpoint import checkpoint_folder
+
+
+class _SingleDream(DreamVectorEnv):
+    _single = True
 
 
 class DreamEnv(gymnasium.Env):
@@ -25,7 +30,7 @@ class DreamEnv(gymnasium.Env):
     `info` holds the keys of `DreamVectorEnv` without their masks, as NumPy scalars.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}
 
     def __init__(
         self,
@@ -40,7 +45,7 @@ class DreamEnv(gymnasium.Env):
         min_trust: float | None = None,
         spawns: Spawns | None = None,
     ) -> None:
-        self.vector = DreamVectorEnv(
+        self.vector: DreamVectorEnv = _SingleDream(
             1,
             checkpoint,
             horizon,
@@ -69,8 +74,7 @@ class DreamEnv(gymnasium.Env):
         **kwargs: Any,
     ) -> Self:
         """A dream that begins from stretches of a rollout store: `DreamVectorEnv.from_rollouts`."""
-        folder = checkpoint_folder(checkpoint)
-        spawns = spawns_from_rollouts(folder, rollouts, count, length, seed)
+        spawns = draw_for(checkpoint, rollouts, count, length, seed)
         return cls(checkpoint=checkpoint, spawns=spawns, **kwargs)
 
     def reset(
@@ -128,7 +132,39 @@ class DreamEnv(gymnasium.Env):
         Raises:
             EnvironmentUsageError: actions are continuous, or too many for plain keys.
         """
-        return keys_to_action(self.vector.dreamer.env_id, self.action_space)
+        return self.vector.get_keys_to_action()
+
+    def get_action_meanings(self) -> list[str]:
+        """A name for each discrete action, by which wrappers find the one that does nothing.
+
+        Raises:
+            EnvironmentUsageError: actions are continuous.
+        """
+        return self.vector.get_action_meanings()
+
+    @property
+    def horizon(self) -> int:
+        """Steps after which an episode is truncated; may be set, for the present episode too.
+
+        Raises:
+            ConfigError: it is set to what is no whole number, or less than 1.
+        """
+        return self.vector.horizon
+
+    @horizon.setter
+    def horizon(self, steps: int) -> None:
+        self.vector.horizon = steps
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """How the environment was made, with its `horizon` as `max_episode_steps`."""
+        return with_limit(self._spec, self.horizon)
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = spec
+
+    _spec: EnvSpec | None = None
 
     def source(self) -> dict[str, Any] | None:
         """The real rollout that the present episode began in, as `DreamVectorEnv.source` tells it.
@@ -153,6 +189,12 @@ class DreamEnv(gymnasium.Env):
             EnvironmentUsageError: it is of other weights, of more than one slot, or no state that
                 a dream can be in; nothing has changed then.
         """
+        ours = self.vector.dreamer.fingerprint
+        if isinstance(state, DreamState) and state.fingerprint == ours and len(state) != 1:
+            raise EnvironmentUsageError(
+                f"the state holds {len(state)} dreams, this is one; take one of them with "
+                "state.select(index), or go on with all in a DreamVectorEnv"
+            )
         self.vector.set_state(state)
         self._share_generator()
 
@@ -175,8 +217,9 @@ class DreamEnv(gymnasium.Env):
 
     def _share_generator(self) -> None:
         """There is one source of chance: Gymnasium's is the slot's."""
-        if self.vector.generators[0] is not None:
-            self._np_random = self.vector.generators[0]
+        generator = self.vector.generators[0]
+        if generator is not None and generator is not self._np_random:
+            self.np_random = generator
 
 
 def _first(observations: Observation) -> Observation:

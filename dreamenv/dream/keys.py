@@ -1,4 +1,4 @@
-"""Which keys play a dream, for `gymnasium.utils.play`."""
+"""What the actions of a dream are called, and which keys play it, for `gymnasium.utils.play`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import string
 from gymnasium.spaces import Discrete, Space
 
 from dreamenv.core.errors import EnvironmentUsageError
+from dreamenv.real.memory_maze.simulator import ACTIONS as MEMORY_MAZE_ACTIONS
 
 Keys = dict[tuple[int, ...], int]
 """Key codes pressed together, as pygame and `ord` number them, → action."""
@@ -28,6 +29,23 @@ _MEMORY_MAZE: Keys = {
     (_UP, _RIGHT): 5,
 }
 _PLAIN = string.digits + string.ascii_lowercase
+
+
+def action_meanings(env_id: str, actions: Space) -> list[str]:
+    """The names of a known environment's actions, else their numbers.
+
+    Args:
+        env_id: the real environment that the world model learned.
+        actions: the action space.
+
+    Raises:
+        EnvironmentUsageError: actions are continuous.
+    """
+    if not isinstance(actions, Discrete):
+        raise EnvironmentUsageError(f"actions from {actions} are continuous and have no names")
+    if env_id.startswith("MemoryMaze-") and actions == Discrete(len(MEMORY_MAZE_ACTIONS)):
+        return [name.upper() for name in MEMORY_MAZE_ACTIONS]
+    return [str(int(actions.start) + i) for i in range(int(actions.n))]
 
 
 def keys_to_action(env_id: str, actions: Space) -> Keys:

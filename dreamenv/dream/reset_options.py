@@ -34,21 +34,36 @@ class Beginning:
 
 
 def read_options(
-    options: dict[str, Any] | None, slots: int, spawns: Spawns, config: WorldModelConfig
+    options: dict[str, Any] | None,
+    slots: int,
+    spawns: Spawns,
+    config: WorldModelConfig,
+    single: bool = False,
 ) -> Beginning:
     """The beginning that `reset`'s options describe.
+
+    Args:
+        options: as `DreamVectorEnv.reset` takes them.
+        slots: of the environment.
+        spawns: of the environment.
+        config: of its world model.
+        single: it is a `DreamEnv`, which has one slot, no mask, and no options of several.
 
     Raises:
         EnvironmentUsageError: an option is unknown, contradicts another, or does not fit.
     """
+    known = OPTIONS[1:] if single else OPTIONS
+    if not (options is None or isinstance(options, dict)):
+        raise EnvironmentUsageError(f"reset options are a dict, not {options!r}")
     options = dict(options or {})
-    mask = np.asarray(options.pop("reset_mask", np.ones(slots, np.bool_)))
+    unknown = sorted(map(str, options.keys() - set(known)))
+    if unknown:
+        raise EnvironmentUsageError(
+            f"unknown reset options {unknown}; there are {', '.join(known)}"
+        )
+    mask = _array(options.pop("reset_mask", np.ones(slots, np.bool_)), "reset_mask")
     spawn, frames = options.pop("spawn", None), options.pop("context", None)
     actions = options.pop("actions", None)
-    if options:
-        raise EnvironmentUsageError(
-            f"unknown reset options {sorted(options)}; there are {', '.join(OPTIONS)}"
-        )
     if mask.dtype != np.bool_ or mask.shape != (slots,) or not mask.any():
         raise EnvironmentUsageError(
             f"reset_mask must be {slots} booleans with one True, got {mask!r}"
@@ -56,28 +71,40 @@ def read_options(
     if frames is None:
         if actions is not None:
             raise EnvironmentUsageError("the option 'actions' needs 'context', the frames between")
-        return Beginning(mask, None if spawn is None else _read_spawn(spawn, slots, len(spawns)))
+        if spawn is not None:
+            spawn = _read_spawn(spawn, slots, len(spawns), single)
+        return Beginning(mask, spawn)
     if spawn is not None:
         raise EnvironmentUsageError("an episode begins from 'spawn' or from 'context', not both")
-    return Beginning(mask, context=_read_context(frames, actions, slots, config))
+    return Beginning(mask, context=_read_context(frames, actions, slots, config, single))
 
 
-def _read_spawn(spawn: Any, slots: int, count: int) -> NDArray[np.int64]:
-    given = np.asarray(spawn)
+def _array(value: Any, name: str) -> NDArray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise EnvironmentUsageError(f"the option {name!r} is no array: {error}") from error
+
+
+def _read_spawn(spawn: Any, slots: int, count: int, single: bool) -> NDArray[np.int64]:
+    given = _array(spawn, "spawn")
     if (
         given.dtype.kind not in "iu"
         or given.shape not in ((), (slots,))
         or not ((given >= 0) & (given < count)).all()
     ):
+        several = "" if single else f", or {slots} of them"
         raise EnvironmentUsageError(
-            f"spawn must be an integer in 0 … {count - 1}, or {slots} of them, got {spawn!r}"
+            f"spawn must be an integer in 0 … {count - 1}{several}, got {spawn!r}"
         )
     return np.broadcast_to(given.astype(np.int64), (slots,))
 
 
-def _read_context(frames: Any, actions: Any, slots: int, config: WorldModelConfig) -> Spawns:
+def _read_context(
+    frames: Any, actions: Any, slots: int, config: WorldModelConfig, single: bool
+) -> Spawns:
     """(t, …) or (slots, t, …) frames and the actions between them, as spawns in model time."""
-    frames = np.asarray(frames)
+    frames = _array(frames, "context")
     shape = (*config.frame_size, config.frame_channels)
     one = frames.ndim == 4
     batch = () if one else (slots,)
@@ -88,10 +115,10 @@ def _read_context(frames: Any, actions: Any, slots: int, config: WorldModelConfi
         or not frames.shape[-4]
     ):
         wanted = ", ".join(map(str, shape))
+        several = "" if single else f" or ({slots}, t, {wanted})"
         raise EnvironmentUsageError(
-            f"context must be uint8 frames (t, {wanted}) or ({slots}, t, {wanted}) with t ≥ 1, "
-            f"got {frames.dtype} {frames.shape}; "
-            "dreamenv.world_model.preprocessing.fit_frames resizes frames"
+            f"context must be uint8 frames (t, {wanted}){several} with t ≥ 1, got {frames.dtype} "
+            f"{frames.shape}; dreamenv.world_model.preprocessing.fit_frames resizes frames"
         )
     actions = _read_actions(actions, batch, frames.shape[-4], config)
     if one:
@@ -108,7 +135,7 @@ def _read_actions(
     shape, discrete = (*batch, steps, *(space.shape or ())), config.actions.discrete
     if actions is None and not steps:
         actions = np.zeros(shape, space.dtype)
-    given = np.asarray(actions)
+    given = _array(actions, "actions")
     if given.shape != shape or given.dtype.kind not in ("iu" if discrete else "iuf"):
         raise EnvironmentUsageError(
             f"a context of {length} frames needs the {'poses' if pose else 'actions between them'}"

@@ -18,7 +18,7 @@ from dreamenv.dream.vector_env import DreamVectorEnv
 
 silence_gym_notice()
 try:
-    from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+    from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 except ImportError as error:
     raise MissingDependencyError(
         'Stable-Baselines3 is not installed; run: pip install "dreamenv[agents]"'
@@ -100,18 +100,17 @@ class DreamVecEnv(VecEnv):
 
         Spaces are those of a single slot.
         """
-        single = attr_name in ("observation_space", "action_space")
-        value = getattr(self.dreams, f"single_{attr_name}" if single else attr_name)
-        return [value for _ in self._get_indices(indices)]
+        values = self.dreams.get_attr(attr_name)
+        return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute, which all slots share.
 
         Raises:
-            ConfigError: `indices` leave out a slot.
+            ConfigError: `indices` leave out a slot, or the attribute is fixed.
         """
         self._require_all(indices, f"the attribute {attr_name!r}")
-        setattr(self.dreams, attr_name, value)
+        self.dreams.set_attr(attr_name, [value] * self.num_envs)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list:
         """Call a method of the shared environment once; its result stands for every slot.
@@ -168,8 +167,11 @@ def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
 
 def make_dream_vec_env(
     env_id: str, num_envs: int, seed: int | None = None, **kwargs: Any
-) -> DreamVecEnv:
+) -> VecMonitor:
     """A `DreamVecEnv` of any registered dream id, with the id's own arguments.
+
+    As with Stable-Baselines3's own `make_vec_env`, a monitor around it reports every episode's
+    return and length, without which training would not show `ep_rew_mean`.
 
     Raises:
         ConfigError: the id is registered but is no dream.
@@ -177,7 +179,7 @@ def make_dream_vec_env(
     spec = find_spec(env_id)
     if not is_dream(spec):
         raise ConfigError(f"{env_id} is not a dreamt environment")
-    return DreamVecEnv(num_envs, seed, **{**spec.kwargs, **kwargs})
+    return VecMonitor(DreamVecEnv(num_envs, seed, **{**spec.kwargs, **kwargs}))
 
 
 class VecWithMemory(VecEnvWrapper):

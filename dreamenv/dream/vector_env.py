@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.arguments import (
+    device_name,
+    folder,
+    one_of,
+    own_spawns,
+    share,
+    whole_number,
+)
+from dreamenv.dream.attributes import SharedAttributes
+from dreamenv.dream.loading import DTYPES, load_dreamer
 from dreamenv.dream.reset_options import Beginning, read_options
 from dreamenv.dream.slots import Slots
-from dreamenv.dream.spaces import action_space, observation_space
+from dreamenv.dream.spaces import OBSERVATIONS, action_space, observation_space
 from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
 from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.dream.state import DreamState, seeded
@@ -24,6 +33,7 @@ from dreamenv.dream.viewer import Window
 from dreamenv.rollouts.actions import fit_actions, to_model
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
 
+RENDER_MODES = ("rgb_array", "human")
 REWARDS = ("likeliest", "expected", "sampled")
 """What a step pays: the model's likeliest value, its expectation, or a draw."""
 
@@ -31,7 +41,7 @@ Observation = Any
 """uint8 frames, or a dictionary of `frame` and `memory`; as the observation space says."""
 
 
-class DreamVectorEnv(VectorEnv):
+class DreamVectorEnv(SharedAttributes):
     """A batch of dreamt environments.
 
     An episode begins from a *spawn*: the model watches a short stretch of real frames, the last
@@ -55,7 +65,7 @@ class DreamVectorEnv(VectorEnv):
     Args:
         num_envs: number of slots.
         checkpoint: checkpoint folder, or `"bundled:NAME"`.
-        horizon: steps after which an episode is truncated.
+        horizon: steps after which an episode is truncated; may be set later.
         steps: denoising passes per frame; by default what the checkpoint says.
         autoreset_mode: when a slot that ended starts anew, as defined by Gymnasium.
         device: torch device, or `"auto"`.
@@ -77,8 +87,11 @@ class DreamVectorEnv(VectorEnv):
         ConfigError: an argument is out of range.
     """
 
+    _single = False
+    """Whether this is the batch of one behind a `DreamEnv`: errors then do not speak of slots."""
+
     metadata = {
-        "render_modes": ["rgb_array", "human"],
+        "render_modes": list(RENDER_MODES),
         "render_fps": 10,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -99,37 +112,36 @@ class DreamVectorEnv(VectorEnv):
         min_trust: float | None = None,
         spawns: Spawns | None = None,
     ) -> None:
-        self.horizon = horizon if max_episode_steps is None else max_episode_steps
-        if num_envs < 1 or self.horizon < 1 or (steps is not None and steps < 1):
-            raise ConfigError(
-                f"num_envs, horizon and steps must be at least 1, got {num_envs}, "
-                f"{self.horizon}, {steps}"
-            )
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ConfigError(f"render_mode is None, 'rgb_array' or 'human', not {render_mode!r}")
-        if reward not in REWARDS:
-            raise ConfigError(f"reward is one of {', '.join(REWARDS)}, not {reward!r}")
-        if min_trust is not None and not 0 <= min_trust <= 1:
-            raise ConfigError(f"min_trust is from 0 to 1, not {min_trust}")
+        self.num_envs = whole_number("num_envs", num_envs)
+        self.horizon = horizon
+        if max_episode_steps is not None:
+            self.horizon = whole_number("max_episode_steps", max_episode_steps)
+        self.steps = None if steps is None else whole_number("steps", steps)
+        self.render_mode = one_of("render_mode", render_mode, (None, *RENDER_MODES))
+        self.observation = one_of("observation", observation, OBSERVATIONS)
+        self.reward = one_of("reward", reward, REWARDS)
+        self.min_trust = None if min_trust is None else share("min_trust", min_trust)
+        self._device, self._dtype = device_name(device), one_of("dtype", dtype, DTYPES)
+        self._own_spawns = own_spawns(spawns)
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError as error:
             known = ", ".join(mode.value for mode in AutoresetMode)
-            raise ConfigError(f"autoreset_mode is one of {known}: {error}") from error
+            raise ConfigError(
+                f"autoreset_mode is one of {known}, not {autoreset_mode!r}"
+            ) from error
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.num_envs, self.steps, self.render_mode = num_envs, steps, render_mode
-        self.observation, self.reward, self.min_trust = observation, reward, min_trust
-        bundled = str(checkpoint).startswith(BUNDLED)
+        bundled = str(folder("checkpoint", checkpoint)).startswith(BUNDLED)
         # A copy of this environment may wake up in another folder.
         self._weights = str(checkpoint) if bundled else str(checkpoint_folder(checkpoint))
-        self._device, self._dtype, self._own_spawns = device, dtype, spawns
         self._load()
         model = self.dreamer.model
-        self.single_observation_space = observation_space(model, observation)
+        self.single_observation_space = observation_space(model, self.observation)
         self.single_action_space = action_space(model.config.actions)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._begun = False
+        self._seeds: dict[int, tuple[np.random.Generator, int]] = {}
 
     def _load(self) -> None:
         """Everything that is not copied with an environment but read from the checkpoint."""
@@ -172,9 +184,9 @@ class DreamVectorEnv(VectorEnv):
 
         Raises:
             RolloutError: the store does not fit the model, or its episodes are too short.
+            ConfigError: an argument is out of range.
         """
-        folder = checkpoint_folder(checkpoint)
-        spawns = spawns_from_rollouts(folder, rollouts, count, length, seed)
+        spawns = draw_for(checkpoint, rollouts, count, length, seed)
         return cls(checkpoint=checkpoint, spawns=spawns, **kwargs)
 
     def reset(
@@ -200,7 +212,7 @@ class DreamVectorEnv(VectorEnv):
             EnvironmentUsageError: an option or the seed does not fit; nothing has changed then.
         """
         config = self.dreamer.model.config
-        beginning = read_options(options, self.num_envs, self.spawns, config)
+        beginning = read_options(options, self.num_envs, self.spawns, config, self._single)
         if not self._begun and not beginning.mask.all():
             raise EnvironmentUsageError("the first reset must reset every slot")
         self._begin(beginning, self._seeded(seed, beginning.mask))
@@ -234,6 +246,9 @@ class DreamVectorEnv(VectorEnv):
             for generator, state in drawn:
                 generator.bit_generator.state = state
             raise
+        for slot in range(self.num_envs):
+            if generators[slot] is not before[slot]:
+                self._note_seed(slot)
         self._begun = True
 
     def step(
@@ -261,6 +276,8 @@ class DreamVectorEnv(VectorEnv):
         actions, slots = self._check_actions(actions), self._slots
         next_step = self.autoreset_mode == AutoresetMode.NEXT_STEP
         if not next_step and slots.ended.any():
+            if self._single:
+                raise EnvironmentUsageError("the episode has ended; call reset() before step()")
             raise EnvironmentUsageError(
                 f"the episode of slots {np.flatnonzero(slots.ended).tolist()} has ended; call "
                 "reset(), for some of several slots with options={'reset_mask': mask}"
@@ -355,14 +372,14 @@ class DreamVectorEnv(VectorEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: weights and spawns stay behind, the dreams come along."""
-        left = ("dreamer", "spawns", "_slots", "_window")
+        left = ("dreamer", "spawns", "_slots", "_window", "_seeds")
         kept = {name: value for name, value in vars(self).items() if name not in left}
         return kept | {"_saved": self.get_state() if self._begun else None}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         """Wake up: the same checkpoint, and the dreams as they were."""
         saved = kept.pop("_saved")
-        vars(self).update(kept)
+        vars(self).update(kept, _seeds={})
         self._load()
         if saved is not None:
             self.set_state(saved)
@@ -372,11 +389,6 @@ class DreamVectorEnv(VectorEnv):
         if self._window is not None:
             self._window.show(self._slots.frames)
         return tuple(self._slots.frames.copy()) if self.render_mode == "rgb_array" else None
-
-    @property
-    def generators(self) -> list[np.random.Generator | None]:
-        """The source of chance of each slot; None before the first reset."""
-        return self._slots.generators
 
     @property
     def state_nbytes(self) -> int:
@@ -427,3 +439,14 @@ class DreamVectorEnv(VectorEnv):
                 f"got {actions!r}"
             )
         return to_model(self.single_action_space, fitting)
+
+
+def draw_for(checkpoint: Any, rollouts: Any, count: Any, length: Any, seed: Any) -> Spawns:
+    """Spawns of a rollout store for a checkpoint; arguments as of `from_rollouts`, checked."""
+    return spawns_from_rollouts(
+        checkpoint_folder(folder("checkpoint", checkpoint)),
+        folder("rollouts", rollouts),
+        whole_number("count", count),
+        whole_number("length", length),
+        whole_number("seed", seed, least=0),
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from dreamenv import agents, cli
 from dreamenv.agents import AgentConfig, envs
@@ -113,7 +113,7 @@ def test_dreams_are_stepped_as_one_batch(
 
     def make_dream_vec_env(env_id: str, num_envs: int, **kwargs: object) -> VecEnv:
         made.append((env_id, num_envs, kwargs))
-        return DummyVecEnv([lambda: ColourEnv()] * num_envs)
+        return VecMonitor(DummyVecEnv([lambda: ColourEnv()] * num_envs))
 
     module = types.ModuleType("dreamenv.dream.sb3")
     module.make_dream_vec_env = make_dream_vec_env  # type: ignore[attr-defined]

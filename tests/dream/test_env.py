@@ -148,14 +148,29 @@ def test_an_unknown_id_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"horizon": 0}, "horizon and steps must be at least 1"),
-        ({"max_episode_steps": 0}, "must be at least 1"),
-        ({"num_envs": 0}, "must be at least 1"),
-        ({"steps": 0}, "must be at least 1"),
-        ({"render_mode": "ansi"}, "None, 'rgb_array' or 'human', not 'ansi'"),
+        *(
+            ({name: value}, f"{name} must be a whole number of at least 1, not ")
+            for name in ("horizon", "max_episode_steps", "num_envs", "steps")
+            for value in (0, -3, 2.0, 2.5, float("nan"), float("inf"), "32", True, [1])
+        ),
+        ({"num_envs": None}, "num_envs must be a whole number"),
+        ({"horizon": None}, "horizon must be a whole number"),
+        ({"render_mode": "ansi"}, "None, 'rgb_array', 'human', not 'ansi'"),
+        ({"render_mode": ["human"]}, "render_mode is one of None"),
+        ({"observation": np.zeros(2)}, "observation is one of 'frame', 'memory', not"),
+        ({"reward": None}, "reward is one of 'likeliest', 'expected', 'sampled', not None"),
+        ({"min_trust": "0.5"}, "min_trust must be a number from 0 to 1, not '0.5'"),
+        ({"min_trust": float("nan")}, "min_trust must be a number from 0 to 1"),
+        ({"min_trust": True}, "min_trust must be a number from 0 to 1"),
+        ({"spawns": "x"}, "spawns must be dreamenv.dream.spawns.Spawns.*not 'x'"),
+        ({"checkpoint": None}, "checkpoint must be the path of a folder, not None"),
+        ({"checkpoint": b"bundled:memory_maze_9x9"}, "checkpoint must be the path of a folder"),
+        ({"device": 3.5}, "device must be the name of a torch device, or 'auto', not 3.5"),
+        ({"dtype": torch.float32}, "dtype is one of 'auto', 'float32', 'bfloat16', not"),
+        ({"autoreset_mode": []}, "autoreset_mode is one of"),
         ({"autoreset_mode": "SameStep?"}, "autoreset_mode is one of"),
         ({"device": "abacus"}, "no torch device 'abacus'"),
-        ({"dtype": "float16"}, "one of auto, float32, bfloat16, not 'float16'"),
+        ({"dtype": "float16"}, "one of 'auto', 'float32', 'bfloat16', not 'float16'"),
     ],
 )
 def test_impossible_arguments(

@@ -293,7 +293,7 @@ def test_misuse_is_explained(debug_checkpoint: Path) -> None:
                 fork(n)
     with pytest.raises(EnvironmentUsageError, match=r"has 1 slots, the environment 2; take some"):
         env.set_state(single.get_state())
-    with pytest.raises(EnvironmentUsageError, match="has 2 slots, the environment 1"):
+    with pytest.raises(EnvironmentUsageError, match="holds 2 dreams, this is one; take one"):
         single.set_state(env.get_state())
 
 
