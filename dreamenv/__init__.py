@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dreamenv.core import process as _process  # noqa: F401 - it notes in which process this is
 from dreamenv.dream.registration import register_dream_envs
 from dreamenv.real.registration import register_real_envs
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import CheckpointError, ConfigError
+from dreamenv.core.process import LOADING
 from dreamenv.dream.spawns import SPAWNS, Spawns, load_spawns
 from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.dream.trust import TRUST, Trust
@@ -22,6 +22,7 @@ from dreamenv.world_model.checkpoint import (
     load_checkpoint,
     read_config,
 )
+from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.model import WorldModel
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -62,6 +63,7 @@ class Dreamer:
         return self._trust[steps]
 
 
+@isolated
 def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "auto") -> Dreamer:
     """Load a checkpoint, or return the one loaded before.
 
@@ -83,7 +85,8 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
     read_config(folder)  # says clearly what is missing
     for _ in range(PATIENCE):
         files = _signature(folder)
-        dreamer = _load(folder, device, dtype, files)
+        with LOADING:
+            dreamer = _load(folder, device, dtype, files)
         if _signature(folder) == files:
             return dreamer
     raise CheckpointError(
@@ -108,8 +111,6 @@ def _load(
     folder: Path, device: str, dtype: str, files: tuple[tuple[str | int, ...], ...]
 ) -> Dreamer:
     del files  # only there so that a checkpoint written anew is read anew
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()
     checkpoint = load_checkpoint(folder, device)
     model = checkpoint.model
     model.compute_dtype = getattr(torch, dtype)

@@ -23,6 +23,7 @@ from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.rollouts.actions import to_model
+from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.preprocessing import fit_frames
 from dreamenv.world_model.state import State
 
@@ -91,6 +92,7 @@ class EpisodeMemory:
                 f"(height, width, {channels}); choose the environment that it was trained on"
             )
 
+    @isolated
     def begin(self, slots: Iterable[int], contexts: Sequence[Context]) -> None:
         """Begin an episode in each of `slots`, whose memory so far is dropped."""
         together: dict[int, list[tuple[int, Context]]] = {}
@@ -108,6 +110,7 @@ class EpisodeMemory:
             state, self._frames[here], self._features[here] = self._observe(start, frames, actions)
             self._state = self._state.put(here, state)
 
+    @isolated
     def watch(self, frames: NDArray, actions: NDArray) -> None:
         """Take the next frame of every episode into memory.
 

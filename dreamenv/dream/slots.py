@@ -16,6 +16,7 @@ from dreamenv.dream.reset_options import Beginning
 from dreamenv.dream.start_states import Watched, WatchedSpawns, watch
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.trust import Trust
+from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.preprocessing import to_uint8
 
@@ -41,6 +42,7 @@ class Slots:
         uncertainty, trust: (N,) float64.
     """
 
+    @isolated
     def __init__(
         self, count: int, dreamer: Dreamer, watched: WatchedSpawns, trust: Trust, shows_memory: bool
     ) -> None:
@@ -52,8 +54,10 @@ class Slots:
         self.generators: list[np.random.Generator | None] = [None] * count
         self._chance = Chance.beside(model.device)
         self._state = model.initial_state(count)
-        self._features = torch.zeros(count, model.feature_size, device=model.device)
-        self._doubt = torch.zeros(count, device=model.device)
+        self._features = torch.zeros(
+            count, model.feature_size, dtype=torch.float32, device=model.device
+        )
+        self._doubt = torch.zeros(count, dtype=torch.float32, device=model.device)
         shape = (*model.config.frame_size, model.config.frame_channels)
         self.frames = np.zeros((count, *shape), np.uint8)
         self.memory = np.zeros((count, model.feature_size), np.float32)
@@ -70,6 +74,7 @@ class Slots:
         """Bytes of the model's memory, all slots together; the same at every step."""
         return self._state.nbytes
 
+    @isolated
     def begin(self, beginning: Beginning) -> None:
         """Start a new episode in the chosen slots: watch the caller's context, or a spawn."""
         slots, contexts = np.flatnonzero(beginning.mask), beginning.context or self.spawns
@@ -101,6 +106,7 @@ class Slots:
         self._tell_of(slots)
         self.elapsed[slots], self.ended[slots] = 0, False
 
+    @isolated
     def imagine(
         self, actions: NDArray, going_on: NDArray[np.bool_], reward: str, steps: int | None
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -140,6 +146,7 @@ class Slots:
         self.elapsed += 1
         return rewards, continuation < 0.5
 
+    @isolated
     def capture(self) -> DreamState:
         """The present state, sharing no memory with these slots."""
         return DreamState(
@@ -157,6 +164,7 @@ class Slots:
             fingerprint=self.dreamer.fingerprint,
         )
 
+    @isolated
     def restore(self, state: DreamState) -> None:
         """Go on from a state.
 

@@ -7,6 +7,7 @@ work each time.
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -60,11 +61,16 @@ class WatchedSpawns:
         self._kept: OrderedDict[int, Watched] = OrderedDict()
 
     def __getitem__(self, spawn: int) -> Watched:
-        """The memory of a spawn, which the caller must not write into."""
-        if spawn not in self._kept:
-            self._kept[spawn] = watch(self._model, self.spawns, [spawn])
-            size = self._kept[spawn].nbytes  # every spawn has as many frames
-            while len(self._kept) > max(1, self._room // size):
+        """The memory of a spawn, which the caller must not write into.
+
+        Several threads may ask at once; at worst two watch the same spawn.
+        """
+        watched = self._kept.pop(spawn, None)
+        if watched is None:
+            watched = watch(self._model, self.spawns, [spawn])
+        self._kept[spawn] = watched  # the latest
+        size = watched.nbytes  # every spawn has as many frames
+        while len(self._kept) > max(1, self._room // size):
+            with suppress(KeyError):
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(spawn)
-        return self._kept[spawn]
+        return watched

@@ -16,6 +16,7 @@ from torch import Tensor
 from dreamenv.core.errors import CheckpointError, EnvironmentUsageError
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.reading import parse_json, read_bytes
+from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.state import State
 from dreamenv.world_model.tensor_files import pack_tensors, unpack_tensors
 
@@ -59,6 +60,7 @@ class DreamState:
         """Number of slots."""
         return len(self.elapsed)
 
+    @isolated
     def select(self, index: int | slice | list[int] | NDArray) -> Self:
         """The slots `index`, in that order; an index may repeat.
 
@@ -117,6 +119,7 @@ class DreamState:
         atomic_write_bytes(path, pack_tensors(stored, {"dream": json.dumps(about)}))
 
     @classmethod
+    @isolated
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote; its tensors are on the CPU.
 

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.core.process import LOADING
 from dreamenv.dream.arguments import (
     device_name,
     folder,
@@ -145,9 +146,11 @@ class DreamVectorEnv(SharedAttributes):
 
     def _load(self) -> None:
         """Everything that is not copied with an environment but read from the checkpoint."""
-        self.dreamer = load_dreamer(self._weights, self._device, self._dtype)
-        model, own = self.dreamer.model, self._own_spawns
-        watched = self.dreamer.watched if own is None else WatchedSpawns(model, own)
+        own = self._own_spawns
+        with LOADING:  # once, whichever threads make environments
+            self.dreamer = load_dreamer(self._weights, self._device, self._dtype)
+            model = self.dreamer.model
+            watched = self.dreamer.watched if own is None else WatchedSpawns(model, own)
         self.spawns = watched.spawns
         frame = (*model.config.frame_size, model.config.frame_channels)
         if self.spawns.frames.shape[2:] != frame:

@@ -15,6 +15,7 @@ from dreamenv.core.errors import CheckpointError, ConfigError, UnreadableFileErr
 from dreamenv.core.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from dreamenv.core.reading import read_bytes, read_object
 from dreamenv.world_model.config import WorldModelConfig
+from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.tensor_files import (
     HEADER,
@@ -125,6 +126,7 @@ def load_world_model(folder: str | Path, device: torch.device | str = "cpu") -> 
     return load_checkpoint(folder, device).model
 
 
+@isolated
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint folder; the fingerprint is of the very bytes that become the model.
 
@@ -135,8 +137,11 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     config, provenance, digest = _read_config(folder)
     path = Path(folder) / WEIGHTS
     try:
-        with torch.device("meta"):  # what it should look like, before memory is taken for it
-            expected = WorldModel(config).state_dict()
+        # What it should look like, before memory is taken for it. Nor is chance: the first weights
+        # are drawn from the program's own generator.
+        with torch._C._EnableTorchFunction(), torch.device("meta"):
+            model = WorldModel(config)
+            expected = model.state_dict()
     except (RuntimeError, TypeError, OverflowError) as error:  # sizes too large for torch to count
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{folder}/{CONFIG} describes no model: {reason}") from error
@@ -160,7 +165,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
             f"{path} holds weights that are NaN or infinite: damaged, or of a training that "
             "diverged; copy it again, or train again with a smaller learning rate"
         )
-    model = WorldModel(config)
+    model._apply(_in_memory)
     model.load_state_dict(tensors)
     model = model.to(device).eval().requires_grad_(False)
     return Checkpoint(model, provenance, hashlib.sha256(data).hexdigest(), "config" in about)
@@ -176,3 +181,11 @@ def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
             wanted = tuple(tensor.shape)
             return f"{name!r} is {there.dtype} {tuple(there.shape)}, the model's {wanted}"
     return ""
+
+
+def _in_memory(tensor: Tensor) -> Tensor:
+    """A tensor without numbers yet, of the same layout; one that has numbers stays."""
+    if not tensor.is_meta:
+        return tensor
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return torch.empty_like(tensor, dtype=dtype, device="cpu")

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.process import LOADING
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.diffusion import add_noise, sampling_levels
+from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.conditioning import make_conditioning
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
@@ -58,6 +60,7 @@ class WorldModel(nn.Module):
         """Where the weights are."""
         return self.dynamics.position.device
 
+    @isolated
     def initial_state(self, slots: int) -> State:
         """The memory of `slots` dreams before their first frame."""
         state = self.dynamics.initial_state(slots)
@@ -67,7 +70,7 @@ class WorldModel(nn.Module):
                     layer[name] = layer[name].to(self.compute_dtype)
         return state
 
-    @torch.no_grad()
+    @isolated
     def observe(
         self, state: State, frames: Tensor, actions: Tensor, reuse: bool = False
     ) -> tuple[State, Outcome]:
@@ -89,13 +92,14 @@ class WorldModel(nn.Module):
             latents = self._encode(frames)
         if reuse and frames.shape[1] == 1 and can_step(self.dynamics):
             stepper, level = self.stepper(), torch.ones_like(state.level)
+            state = _writable(state)
             shared = stepper.begin(state)
             given = state, shared, latents[:, 0], level, 1.0, actions[:, 0]
             outcome, state = self._commit(stepper, *given)
             return state, outcome[:, None]
         return self.observe_latents(state, latents, actions)
 
-    @torch.no_grad()
+    @isolated
     def observe_latents(
         self, state: State, latents: Tensor, actions: Tensor
     ) -> tuple[State, Outcome]:
@@ -106,7 +110,7 @@ class WorldModel(nn.Module):
             # A memory is kept for long; the last of many frames would keep them all.
             return state.compact(), self._outcome(prediction)
 
-    @torch.no_grad()
+    @isolated
     def imagine(
         self,
         state: State,
@@ -131,7 +135,7 @@ class WorldModel(nn.Module):
             memory with the frame in it.
         """
         if reuse and can_step(self.dynamics):
-            given = state, action, noise, steps
+            given = _writable(state), action, noise, steps
             if self.device.type == "cuda":
                 heads = self.head.parameters()
                 return self.stepper().graphs(self._imagine_in_place, *given, heads)
@@ -190,16 +194,21 @@ class WorldModel(nn.Module):
         outcome.features = regions
         return outcome, State(state.layers, latents, levels, state.frames + 1, state.grows)
 
+    @isolated
     def stepper(self) -> FrameStepper:
         """What imagines in place; made anew if weights or their precision have changed since."""
         half = self.compute_dtype != torch.float32
         dtype = self.compute_dtype if half else self.dynamics.position.dtype
-        if self._stepper is None or not self._stepper.is_current(dtype):
-            assert isinstance(self.dynamics, Dynamics)
-            make = make_cuda_stepper if self.device.type == "cuda" else make_stepper
-            self.use(make(self.dynamics, self.tokenizer, dtype))
-        assert self._stepper is not None
-        return self._stepper
+        stepper = self._stepper
+        if stepper is None or not stepper.is_current(dtype):
+            with LOADING:  # once, for all threads that dream with this model
+                stepper = self._stepper
+                if stepper is None or not stepper.is_current(dtype):
+                    assert isinstance(self.dynamics, Dynamics)
+                    make = make_cuda_stepper if self.device.type == "cuda" else make_stepper
+                    stepper = make(self.dynamics, self.tokenizer, dtype)
+                    self.use(stepper)
+        return stepper
 
     def use(self, stepper: FrameStepper) -> None:
         """Imagine in place with this one, as long as it is current."""
@@ -299,3 +308,8 @@ class WorldModel(nn.Module):
                 f"actions must be in 0 … {known.n - 1}, or −1 where none led to the frame; "
                 f"got {int(actions.min())} … {int(actions.max())}"
             )
+
+
+def _writable(state: State) -> State:
+    """The same memory; a copy of one made in inference mode, which is closed to writing."""
+    return state.clone() if any(x.is_inference() for _, x in state.named_tensors()) else state

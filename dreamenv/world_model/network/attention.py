@@ -32,13 +32,14 @@ class AxialRotation(nn.Module):
         pairs = head_dim // 2
         counts = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
         ranges = (decades, 1.5, 1.5)
-        time, row, column = (
-            10.0 ** -torch.linspace(0, span, n).double()
-            for n, span in zip(counts, ranges, strict=True)
-        )
-        rows = torch.arange(grid[0]).double().repeat_interleave(grid[1])
-        columns = torch.arange(grid[1]).double().repeat(grid[0])
-        space = torch.cat([rows[:, None] * row, columns[:, None] * column], 1)
+        with torch.device("cpu"):  # not stored, so made in earnest even where weights are not yet
+            time, row, column = (
+                10.0 ** -torch.linspace(0, span, n, dtype=torch.float32).double()
+                for n, span in zip(counts, ranges, strict=True)
+            )
+            rows = torch.arange(grid[0]).double().repeat_interleave(grid[1])
+            columns = torch.arange(grid[1]).double().repeat(grid[0])
+            space = torch.cat([rows[:, None] * row, columns[:, None] * column], 1)
         self.register_buffer("time", time, persistent=False)
         self.register_buffer("space", space, persistent=False)
         self.time: Tensor

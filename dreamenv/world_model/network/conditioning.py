@@ -29,7 +29,7 @@ class ActionEmbedding(nn.Module):
             self.table = nn.Embedding(config.n + 1, width)  # the last row is the start token
         else:
             self.start = nn.Parameter(torch.zeros(width))
-            low, high = torch.tensor(config.low), torch.tensor(config.high)
+            low, high = _bounds(config)
             self.register_buffer("middle", (low + high) / 2, persistent=False)
             self.register_buffer("half_range", (high - low) / 2, persistent=False)
             self.mlp = nn.Sequential(
@@ -57,7 +57,8 @@ class ActionEmbedding(nn.Module):
         """Actions of frames that are not there, (slots, frames) or (slots, frames, dims)."""
         if self.config.discrete:
             return torch.full((slots, frames), -1, device=device)
-        return torch.full((slots, frames, len(self.config.low)), torch.nan, device=device)
+        shape = (slots, frames, len(self.config.low))
+        return torch.full(shape, torch.nan, dtype=torch.float32, device=device)
 
 
 class PoseEmbedding(nn.Module):
@@ -69,11 +70,12 @@ class PoseEmbedding(nn.Module):
 
     def __init__(self, config: ActionConfig, width: int) -> None:
         super().__init__()
-        low, high = torch.tensor(config.low), torch.tensor(config.high)
+        low, high = _bounds(config)
         self.register_buffer("middle", (low + high) / 2, persistent=False)
         self.register_buffer("half_range", (high - low) / 2, persistent=False)
         # From twice the box down to an eighth of it.
-        self.register_buffer("rates", math.pi * 2.0 ** torch.arange(-1, 4), persistent=False)
+        octaves = torch.arange(-1, 4, dtype=torch.float32, device="cpu")
+        self.register_buffer("rates", math.pi * 2.0**octaves, persistent=False)
         self.size = 2 * len(low) * len(self.rates)
         self.mlp = nn.Sequential(nn.Linear(self.size, width), nn.SiLU(), nn.Linear(width, width))
 
@@ -93,3 +95,11 @@ class PoseEmbedding(nn.Module):
     def none(self, slots: int, frames: int, device: torch.device) -> Tensor:
         """Poses that stand where there is no frame, (slots, frames, dims)."""
         return self.middle.expand(slots, frames, -1)
+
+
+def _bounds(config: ActionConfig) -> tuple[Tensor, Tensor]:
+    """Lowest and highest values, (dims,) each. They are not stored, so never on `meta`."""
+    low, high = (
+        torch.tensor(x, dtype=torch.float32, device="cpu") for x in (config.low, config.high)
+    )
+    return low, high

@@ -42,7 +42,8 @@ class OutcomeHead(nn.Module):
     def __init__(self, width: int, rewards: RewardConfig) -> None:
         super().__init__()
         self.exact = rewards.exact
-        self.register_buffer("values", torch.tensor(rewards.values), persistent=False)
+        values = torch.tensor(rewards.values, dtype=torch.float32, device="cpu")
+        self.register_buffer("values", values, persistent=False)
         self.body = nn.Sequential(nn.Linear(width, width), nn.SiLU())
         self.reward = nn.Linear(width, len(rewards.values))
         self.continuation = nn.Linear(width, 1)

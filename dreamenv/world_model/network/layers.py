@@ -47,8 +47,8 @@ class BlockScan(nn.Module):
         self.places: Tensor
         if self.recall:
             # Places are directions in the space of keys, the same in every layer and model.
-            generator = torch.Generator().manual_seed(0)
-            places = torch.randn(self.state_dim, self.key_dim, generator=generator)
+            generator, shape = torch.Generator().manual_seed(0), (self.state_dim, self.key_dim)
+            places = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
             self.register_buffer("places", F.normalize(places, dim=-1))
             self.sharpness = nn.Parameter(torch.tensor(20.0))
         else:

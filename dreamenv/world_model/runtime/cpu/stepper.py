@@ -23,6 +23,7 @@ from dreamenv.world_model.runtime.reference import (
     View,
     versions,
 )
+from dreamenv.world_model.runtime.workspaces import Workspaces
 from dreamenv.world_model.state import State
 
 
@@ -72,7 +73,7 @@ class KernelStepper(FrameStepper):
         self._decoder = KernelDecoder(tokenizer, dtype, kernels)
         self.kernels = kernels
         self._weights = [LayerWeights(layer) for layer in self.layers]
-        self._buffers: dict[str, Tensor] = {}
+        self._workspaces = Workspaces(self._make_buffers)
         self._head: HeadWeights | None = None
 
     def begin(self, state: State) -> Shared:
@@ -92,7 +93,14 @@ class KernelStepper(FrameStepper):
         keep: bool,
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
-        kernels, buffers = self.kernels, self._buffers_for(len(noisy))
+        with self._workspaces.lent(len(noisy)) as buffers:
+            return self._tokens(buffers, state, noisy, view, actions, keep)
+
+    def _tokens(
+        self, buffers: dict[str, Tensor], state: State, noisy: Tensor, view: View,
+        actions: Tensor, keep: bool,
+    ) -> Tensor:  # fmt: skip
+        kernels = self.kernels
         x = self.enter(noisy, state)
         table, rows = self.modulations(view, actions)
         parts, width = table.shape[2:]
@@ -154,20 +162,16 @@ class KernelStepper(FrameStepper):
         """As in the base class."""
         return self._decoder(latents, self.dynamics.grid)
 
-    def _buffers_for(self, slots: int) -> dict[str, Tensor]:
-        """Where products and kernels write, made once for a number of slots."""
+    def _make_buffers(self, slots: int) -> dict[str, Tensor]:
+        """Where products and kernels write."""
         rows, width = slots * len(self.dynamics.position), self.dynamics.position.shape[1]
-        if not self._buffers or len(self._buffers["normed"]) != rows:
-            first = self._weights[0]
-            sizes = {
-                "normed": width, "product": width, "qkv": 3 * width,
-                "projected": first.scan_in.shape[1], "scanned": first.scan_out.shape[0],
-                "hidden": first.up.shape[1],
-            }  # fmt: skip
-            self._buffers = {
-                name: torch.empty(rows, size, dtype=self.dtype) for name, size in sizes.items()
-            }
-        return self._buffers
+        first = self._weights[0]
+        sizes = {
+            "normed": width, "product": width, "qkv": 3 * width,
+            "projected": first.scan_in.shape[1], "scanned": first.scan_out.shape[0],
+            "hidden": first.up.shape[1],
+        }  # fmt: skip
+        return {name: torch.empty(rows, size, dtype=self.dtype) for name, size in sizes.items()}
 
 
 class LayerWeights:
@@ -227,7 +231,7 @@ class HeadWeights:
     def __call__(self, kernels: ctypes.CDLL, features: Tensor) -> Outcome:
         """Outcome of frames from their features (b, width), float32, whose rows are contiguous."""
         count = self._fields.count
-        told = torch.empty(len(features), count + 2)
+        told = torch.empty(len(features), count + 2, dtype=torch.float32)
         kernels.outcomes(
             *batch(len(features)), ctypes.byref(self._fields), address(features),
             ctypes.c_long(features.stride(0)), address(told),

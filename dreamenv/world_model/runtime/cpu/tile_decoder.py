@@ -54,7 +54,8 @@ class TileDecoder:
     def __call__(self, latents: Tensor, spent: Tensor | None = None) -> Tensor:
         """Latents (b, tokens, channels) → frames (b, H, W, C), about in [0, 1]."""
         latents = latents.float().contiguous()
-        frames = torch.empty(len(latents), *self.size, self.channels)
+        shape = (len(latents), *self.size, self.channels)
+        frames = torch.empty(shape, dtype=torch.float32)
         self.kernels.decode_frames(
             *batch(len(latents)), ctypes.byref(self._decoder), ctypes.c_int(self.channels),
             address(latents), address(frames), address(spent),

@@ -123,7 +123,8 @@ class TileStepper(KernelStepper):
         self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As in the base class."""
-        pooled = torch.empty(len(noisy), len(self._pool), self._position.shape[1])
+        shape = (len(noisy), len(self._pool), self._position.shape[1])
+        pooled = torch.empty(shape, dtype=torch.float32)
         latents = noisy.float().contiguous()
         self._pass(state, shared, latents, view, actions, pooled, _DenoisingFields())
         return pooled[:, 0], pooled[:, 1:].flatten(1)
@@ -165,6 +166,6 @@ class _Layer:
 def _pools(dynamics: Dynamics) -> Iterator[Tensor]:
     """Shares (…, tokens) of every token in what `FrameStepper.commit` returns."""
     tokens, device = len(dynamics.position), dynamics.position.device
-    yield torch.full((1, tokens), 1 / tokens)
-    units = torch.eye(tokens, device=device)[None, None]
+    yield torch.full((1, tokens), 1 / tokens, dtype=torch.float32)
+    units = torch.eye(tokens, dtype=torch.float32, device=device)[None, None]
     yield dynamics._regions(units).view(4, tokens)

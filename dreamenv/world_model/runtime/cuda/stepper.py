@@ -67,7 +67,7 @@ class TritonStepper(FrameStepper):
         heads, size = first.scan.heads, first.scan.head_dim
         self._order = torch.arange(count, dtype=torch.int32, device=dynamics.position.device)
         self._weights = [_LayerWeights(layer, self._order) for layer in self.layers]
-        self._no_bias = torch.zeros(width, device=dynamics.position.device)
+        self._no_bias = torch.zeros(width, dtype=torch.float32, device=dynamics.position.device)
         part = min(SCAN_PART, _power_of_two(size))
         self._parts = heads * -(-size // part)
         self._scan_sizes = {
