@@ -11,9 +11,10 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterable
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def is_stray(name: str) -> bool:
     )
 
 
-def open_file(path: str | Path, most: int) -> IO[bytes]:
+def open_file(path: str | Path, most: int) -> BufferedReader:
     """Open an ordinary file of at most `most` bytes.
 
     Raises:

@@ -9,5 +9,7 @@ A store is a folder:
     terminated/ truncated/       info, T rows of the others
     info/KEY/                    optional numeric infos
 
-Rows that no line of episodes.jsonl names hold nothing.
+Rows that no line of episodes.jsonl names hold nothing. Lines carry a checksum of themselves and the
+digests of the episode's files, which are compared when a file is first read; stores of earlier
+versions have none and are read all the same.
 """

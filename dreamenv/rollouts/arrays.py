@@ -7,7 +7,9 @@ is one file; inside it, frames are compressed in chunks that can be read on thei
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ import zarr
 from gymnasium.spaces import Box
 from zarr.codecs import ZstdCodec
 
+from dreamenv.core.errors import RolloutError, UnreadableFileError
+from dreamenv.rollouts.integrity import ARRAY, SHARD_ROWS, Layout, read_layout, shard_digest
 from dreamenv.rollouts.spaces import ActionSpace, action_array_type
 
-# Rows per shard. A 1000-step episode of Memory Maze is one file per field.
-SHARD_ROWS = 1024
 # Frames per compressed chunk. Windows of 48 to 64 frames touch two or three of them;
 # benchmarks/storage.py compares other lengths.
 CHUNK_FRAMES = 32
@@ -28,6 +30,7 @@ CHUNK_BYTES = 2**22
 # Fields whose shards are smaller than this, such as rewards, are one chunk per shard.
 SMALL_SHARD_BYTES = 2**16
 ZSTD_LEVEL = 3
+SHARD_NAME = re.compile(r"(\d{1,18})(\..*\.partial)?$", re.ASCII)
 STEP_FIELDS = ("action", "reward", "terminated", "truncated")
 
 
@@ -78,21 +81,23 @@ def create_array(
     )
 
 
-def write_rows(folder: Path, array: zarr.Array, start: int, rows: np.ndarray) -> int:
+def write_rows(
+    folder: Path, array: zarr.Array, start: int, rows: np.ndarray
+) -> tuple[int, list[str | None]]:
     """Write rows from `start`, a shard boundary, on; force them to disk.
 
-    Returns the bytes they take on disk.
+    Returns the bytes they take on disk, and the digest of each of their shards.
     """
     stop = start + len(rows)
     if array.shape[0] < stop:
         # With room to grow, the array's description is seldom rewritten; unused rows take no space.
         array.resize((max(stop, 2 * array.shape[0], 64 * SHARD_ROWS), *array.shape[1:]))
-        _force_to_disk(folder / "zarr.json")
+        _force_to_disk(folder / ARRAY)
     array[start:stop] = rows
     files = shard_files(folder, array, start, len(rows))
     for file in files:
         _force_to_disk(file)
-    return total_bytes(files)
+    return total_bytes(files), [shard_digest(file) for file in files]
 
 
 def _force_to_disk(file: Path) -> None:
@@ -110,8 +115,15 @@ def shard_files(folder: Path, array: zarr.Array, start: int, rows: int) -> list[
 
 
 def total_bytes(files: list[Path]) -> int:
-    """Bytes of the files that exist."""
-    return sum(file.stat().st_size for file in files if file.exists())
+    """Bytes of the files that exist; −1 if one is no ordinary file."""
+    sizes = []
+    for file in files:
+        try:
+            about = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        sizes.append(about.st_size if stat.S_ISREG(about.st_mode) else None)
+    return -1 if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def rows_taken(steps: int) -> int:
@@ -120,15 +132,20 @@ def rows_taken(steps: int) -> int:
 
 
 def discard_uncommitted(folder: Path, first_free_row: int) -> None:
-    """Delete shards from `first_free_row` on and temporary files: leftovers of a killed writer."""
+    """Delete shards from `first_free_row` on and temporary files: leftovers of a killed writer.
+
+    What is not named like a shard is somebody else's and stays. A link is deleted, never what it
+    points to; the folders themselves must be no links (`dreamenv.rollouts.integrity.require_own`).
+    """
     for leftover in folder.glob("*.partial"):
         leftover.unlink()
     chunk_folder = folder / "c"
     if not chunk_folder.is_dir():
         return
     for entry in chunk_folder.iterdir():
-        if int(entry.name.split(".")[0]) >= first_free_row // SHARD_ROWS:
-            if entry.is_dir():
+        number = SHARD_NAME.match(entry.name)
+        if number and int(number[1]) >= first_free_row // SHARD_ROWS:
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
@@ -137,3 +154,43 @@ def discard_uncommitted(folder: Path, first_free_row: int) -> None:
 def open_arrays(folder: Path, names: list[str], mode: Any) -> dict[str, zarr.Array]:
     """Open the named arrays of a store ("r" or "r+")."""
     return {name: zarr.open_array(folder / name, mode=mode) for name in names}
+
+
+def check_layouts(
+    folder: Path,
+    names: list[str],
+    types: dict[str, tuple[tuple[int, ...], np.dtype]],
+    records: list[dict[str, Any]],
+) -> dict[str, Layout]:
+    """Read how the arrays of a store lie on the disk, and refuse them if that is not as written.
+
+    Args:
+        folder: of the store.
+        names: of the arrays.
+        types: row shape and dtype of those whose spaces tell.
+        records: of the journal, with the digests of layouts that it knows.
+
+    Raises:
+        RolloutError: a description is missing, damaged or of another array.
+    """
+    known: dict[str, str] = {}
+    for record in records:
+        known |= record.get("layouts", {})
+    found = {}
+    for name in names:
+        try:
+            layout = found[name] = read_layout(folder / name)
+        except (OSError, UnreadableFileError) as error:
+            raise RolloutError(
+                f"the rollout store {folder} is incomplete ({error}); restore it from a copy"
+            ) from error
+        shape, dtype = types.get(name, (layout.row_shape, layout.dtype))
+        # Earlier versions stored every box of actions as float32.
+        dtypes = (dtype, np.dtype(np.float32)) if name == "action" else (dtype,)
+        fits = layout.row_shape == shape and layout.dtype in dtypes
+        if not fits or known.get(name, layout.digest) != layout.digest:
+            raise RolloutError(
+                f"{folder / name / ARRAY} is damaged or of another store: it does not describe the "
+                f"{name} that was stored here; restore it from a copy"
+            )
+    return found

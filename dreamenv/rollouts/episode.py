@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.integrity import is_safe_name
 from dreamenv.rollouts.spaces import ActionSpace, action_array_type
 
 
@@ -78,6 +80,8 @@ def check_episode(
         if array.shape != shape:
             raise RolloutError(f"{name}: {field_name} has shape {array.shape}, expected {shape}")
     for key, array in episode.info.items():
+        if not is_safe_name(key):
+            raise RolloutError(f"{name}: info {key!r} cannot be the name of a folder; rename it")
         if len(array) != steps + 1 or array.dtype.kind not in "biuf":
             raise RolloutError(
                 f"{name}: info {key!r} must be numeric with {steps + 1} rows, "
@@ -104,3 +108,33 @@ def _check_values(episode: Episode, name: str, action_space: ActionSpace) -> Non
         refuse(bad, "the action is", episode.action)
     early_end = (episode.terminated | episode.truncated)[:-1]
     refuse(early_end, "the episode continues after an end, flags", episode.terminated)
+
+
+def impossible(
+    steps: dict[str, np.ndarray], record: dict[str, Any], action_space: ActionSpace
+) -> str:
+    """What in the stored steps of an episode no writer could have stored; empty if nothing.
+
+    Args:
+        steps: `action`, `reward`, `terminated` and `truncated`, (T, …).
+        record: what the journal says of the episode: `return` and `reward_events`.
+        action_space: of the environment.
+    """
+    rewards, actions = steps["reward"].astype(np.float64), steps["action"]
+    if not np.isfinite(rewards).all():
+        return "a reward is no number"
+    rounding = 1e-6 * (1 + np.abs(rewards).sum())
+    if (
+        np.count_nonzero(rewards) != record["reward_events"]
+        or abs(rewards.sum() - record["return"]) > rounding
+    ):
+        return "its rewards have another sum"
+    if isinstance(action_space, Discrete):
+        last = action_space.start + action_space.n
+        if not ((actions >= action_space.start) & (actions < last)).all():
+            return f"an action is not in {action_space}"
+    elif not np.isfinite(actions).all():
+        return "an action is no number"
+    if (steps["terminated"] | steps["truncated"])[:-1].any():
+        return "it goes on after its end"
+    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from math import prod
 from typing import Any
 
 import gymnasium
@@ -17,6 +19,7 @@ SMALLEST_FRAME = 8
 MOST_CODE = 31
 """A uint8 space that ends here or before holds codes; pictures go up to 255."""
 MOST_ACTIONS = 2**16
+MOST_SIDE, MOST_DIMENSIONS, MOST_NUMBERS = 2**16, 16, 2**26
 LARGEST_BOUND = 2.0**126
 """Beyond, the range of a box is no number in float32."""
 
@@ -138,6 +141,7 @@ def space_from_dict(data: dict[str, Any]) -> ActionSpace:
         RolloutError: the description is of an unknown type or incomplete.
     """
     try:
+        _require_bounded(data)
         if data["type"] == "Discrete":
             dtype = np.dtype(data.get("dtype", "int64"))  # earlier versions did not write it
             # Gymnasium knows other integers than int64 only since 1.2.
@@ -149,9 +153,26 @@ def space_from_dict(data: dict[str, Any]) -> ActionSpace:
                 _bound_from_plain(data[side], shape).astype(dtype) for side in ("low", "high")
             )
             return Box(low, high, shape, dtype.type)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RolloutError(f"a stored space is damaged ({error!r}): {data}") from error
-    raise RolloutError(f"stored space of unknown type {data['type']!r}; is dreamenv too old?")
+    except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
+        told = reprlib.repr(data)
+        raise RolloutError(f"a stored space is damaged ({error!r}): {told}") from error
+    kind = reprlib.repr(data["type"])
+    raise RolloutError(f"stored space of unknown type {kind}; is dreamenv too old?")
+
+
+def _require_bounded(data: dict[str, Any]) -> None:
+    """Refuse a description that would take more memory, or other values, than a space does."""
+    shape = data.get("shape", [])
+    if not isinstance(shape, list | tuple) or not all(
+        type(size) is int and 0 <= size <= MOST_SIDE for size in shape
+    ):
+        raise ValueError("a shape is a list of sizes")
+    if len(shape) > MOST_DIMENSIONS or prod(shape) > MOST_NUMBERS:
+        raise ValueError("a space of that size is none that was stored")
+    if np.dtype(data.get("dtype", "int64")).kind not in "iufb":
+        raise ValueError("a space is of numbers")
+    if not all(type(data.get(name, 0)) is int for name in ("n", "start")):
+        raise ValueError("discrete actions are counted")
 
 
 def _bound_from_plain(bound: Any, shape: tuple[int, ...]) -> np.ndarray:

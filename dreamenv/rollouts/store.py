@@ -13,13 +13,15 @@ from gymnasium.spaces import Box
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.arrays import (
     STEP_FIELDS,
+    check_layouts,
     field_types,
     open_arrays,
     shard_files,
     total_bytes,
 )
-from dreamenv.rollouts.episode import Episode
+from dreamenv.rollouts.episode import Episode, impossible
 from dreamenv.rollouts.failure import Failure
+from dreamenv.rollouts.integrity import SHARD_ROWS, check_shard
 from dreamenv.rollouts.journal import read_journal
 from dreamenv.rollouts.spaces import ActionSpace, require_image_space, space_from_dict
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
@@ -29,6 +31,7 @@ __all__ = ["Episode", "RolloutStore", "RolloutWriter"]
 # Actions, rewards and flags are small, and a window of them costs as much to fetch as the whole
 # episode's: this many episodes of them are kept decoded.
 CACHED_EPISODES = 2048
+PER_FILE = ("bytes", "digests")
 
 
 class RolloutStore:
@@ -77,14 +80,19 @@ class RolloutStore:
                 f"{self.path / JOURNAL} names skipped seeds in a way that this dreamenv does not "
                 f"know ({error}); install the dreamenv that wrote it"
             ) from error
-        names = [*field_types(self.observation_space, self.action_space), *sorted(info)]
+        if not isinstance(self.env_id, str) or not isinstance(self.metadata, dict):
+            raise RolloutError(f"{self.path / JOURNAL} is damaged; restore it from a copy")
+        types = field_types(self.observation_space, self.action_space)
+        names = [*types, *sorted(info)]
+        self._layouts = check_layouts(self.path, names, types, self._records)
         try:
             self._arrays = open_arrays(self.path, names, "r")
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever Zarr meets
             raise RolloutError(
                 f"the rollout store {self.path} is incomplete ({error}); restore it from a copy"
             ) from error
-        self._check_files()
+        self._check_files(set(types))
+        self._checked: set[Path] = set()
         self._steps: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
 
     @property
@@ -144,6 +152,12 @@ class RolloutStore:
         if steps is None:
             length = int(self.lengths[episode])
             steps = {name: self._rows(name, episode, 0, length) for name in STEP_FIELDS}
+            problem = impossible(steps, self._records[episode], self.action_space)
+            if problem:
+                raise RolloutError(
+                    f"{self.path}: episode {episode} is not what was recorded, {problem}; the "
+                    "store is damaged, restore it from a copy"
+                )
             self._steps[episode] = steps
             if len(self._steps) > CACHED_EPISODES:
                 self._steps.popitem(last=False)
@@ -152,16 +166,34 @@ class RolloutStore:
     def _rows(self, name: str, episode: int, start: int, stop: int) -> np.ndarray:
         first = self._starts[episode]
         try:
+            self._check_shards(name, episode, first + start, stop - start)
             return np.asarray(self._arrays[name][first + start : first + stop])
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of damaged bytes Zarr raises whatever it meets first
             raise RolloutError(
                 f"{self.path}: {name} of episode {episode} cannot be decoded ({error}); "
                 "the file is damaged, restore it from a copy"
             ) from error
 
-    def _check_files(self) -> None:
+    def _check_shards(self, name: str, episode: int, row: int, rows: int) -> None:
+        """Compare the files that some rows stand in with what was written, once each."""
+        layout, array = self._layouts[name], self._arrays[name]
+        digests = self._records[episode].get("digests", {}).get(name)
+        for file in shard_files(self.path / name, array, row, rows):
+            if file not in self._checked:
+                shard = row // SHARD_ROWS - self._starts[episode] // SHARD_ROWS
+                check_shard(file, layout, digests and digests[shard], digests is not None)
+                self._checked.add(file)
+            row += SHARD_ROWS
+
+    def _check_files(self, fields: set[str]) -> None:
         # Zarr reads a missing file as zeros; a truncated copy of a store must not pass for data.
         for episode, record in enumerate(self._records):
+            names = fields | {f"info/{key}" for key in record["info"]}
+            if any(record.get(of, dict.fromkeys(names)).keys() != names for of in PER_FILE):
+                raise RolloutError(
+                    f"{self.path / JOURNAL} is damaged: it does not tell of the files of episode "
+                    f"{episode}; restore it from a copy"
+                )
             for name, expected in record["bytes"].items():
                 array: zarr.Array = self._arrays[name]
                 rows = record["steps"] + (name not in STEP_FIELDS)

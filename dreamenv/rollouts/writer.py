@@ -14,7 +14,9 @@ import zarr
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.locks import release_lock, take_lock
+from dreamenv.core.reading import is_stray
 from dreamenv.rollouts.arrays import (
+    check_layouts,
     create_array,
     discard_uncommitted,
     field_types,
@@ -24,6 +26,7 @@ from dreamenv.rollouts.arrays import (
 )
 from dreamenv.rollouts.episode import Episode, check_episode
 from dreamenv.rollouts.failure import EpisodeError, Failure
+from dreamenv.rollouts.integrity import read_layout, require_own
 from dreamenv.rollouts.journal import append_record, create_journal, read_journal
 from dreamenv.rollouts.spaces import (
     require_action_space,
@@ -70,9 +73,11 @@ class RolloutWriter:
         self._lock: IO[bytes] | None = None
         self._num_episodes = self._num_steps = self._reward_events = self._num_skipped = 0
         self._next_row = self._journal_bytes = 0
+        self._described: set[str] = set()  # arrays of which the journal knows the layout
         if not (self.path / JOURNAL).exists():
             self._require_own_folder()
         try:
+            require_own(self.path, [JOURNAL, LOCK, *self._types])
             self._take_lock()
             if not (self.path / JOURNAL).exists():
                 self._create(metadata or {})
@@ -152,10 +157,12 @@ class RolloutWriter:
         self, episode: Episode, rows: dict[str, np.ndarray], skipped: Sequence[Failure]
     ) -> None:
         start = self._next_row
-        stored_bytes = {}
+        stored_bytes, digests, layouts = {}, {}, {}
         for name, values in rows.items():
-            array = self._array(name, values)
-            stored_bytes[name] = write_rows(self.path / name, array, start, values)
+            array, folder = self._array(name, values), self.path / name
+            stored_bytes[name], digests[name] = write_rows(folder, array, start, values)
+            if name not in self._described:
+                layouts[name] = read_layout(folder).digest
         record = {
             "start": start,
             "steps": len(episode),
@@ -165,6 +172,8 @@ class RolloutWriter:
             "reward_events": int(np.count_nonzero(episode.reward)),
             "info": sorted(episode.info),
             "bytes": stored_bytes,
+            "digests": digests,
+            **({"layouts": layouts} if layouts else {}),
         }
         if skipped:
             record["skipped"] = [failure.to_plain() for failure in skipped]
@@ -177,6 +186,7 @@ class RolloutWriter:
         self._reward_events += record["reward_events"]
         self._num_skipped += len(record.get("skipped", ()))
         self._next_row = record["start"] + rows_taken(record["steps"])
+        self._described |= record.get("layouts", {}).keys()
 
     def _fitting(self, name: str, values: np.ndarray) -> np.ndarray:
         """The rows in the type of the store's array, which the first episode decided."""
@@ -197,6 +207,7 @@ class RolloutWriter:
 
     def _array(self, name: str, values: np.ndarray) -> zarr.Array:
         if name not in self._arrays:
+            require_own(self.path, [name])
             self._arrays[name] = create_array(self.path / name, values.shape[1:], values.dtype)
         return self._arrays[name]
 
@@ -204,7 +215,8 @@ class RolloutWriter:
         # An interrupted creation leaves some of these names and nothing else.
         own = {*self._types, LOCK}
         if self.path.is_dir():
-            foreign = [p.name for p in self.path.iterdir() if p.name.lstrip(".") not in own]
+            names = [p.name for p in self.path.iterdir() if not is_stray(p.name)]
+            foreign = [name for name in names if name.lstrip(".") not in own]
             foreign = [name for name in foreign if not name.startswith(f".{JOURNAL}")]
             if foreign:
                 raise RolloutError(
@@ -240,6 +252,8 @@ class RolloutWriter:
     def _open(self) -> None:
         header, records, self._journal_bytes = read_journal(self.path / JOURNAL)
         self.metadata: dict[str, Any] = header["metadata"]
+        if not isinstance(self.metadata, dict):
+            raise RolloutError(f"{self.path / JOURNAL} is damaged; restore it from a copy")
         self._require_same("environment", header["env_id"], self.env_id)
         for kind, space in (
             ("observation space", self.observation_space),
@@ -251,6 +265,8 @@ class RolloutWriter:
             self._count(record)
         info = {f"info/{key}" for record in records for key in record["info"]}
         names = [*self._types, *sorted(info)]
+        require_own(self.path, names)
+        check_layouts(self.path, names, self._types, records)
         for name in names:
             discard_uncommitted(self.path / name, self._next_row)
         self._arrays = open_arrays(self.path, names, "r+")
