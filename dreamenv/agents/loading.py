@@ -28,7 +28,7 @@ from dreamenv.core.errors import (
     EnvironmentUsageError,
     MissingDependencyError,
 )
-from dreamenv.core.quiet import silence_gym_notice
+from dreamenv.core.quiet import without_gym_notice
 
 if TYPE_CHECKING:
     from sb3_contrib import RecurrentPPO
@@ -267,10 +267,10 @@ def _load_model(path: Path) -> PPO | RecurrentPPO:
     without a GPU.
     """
     algorithm = _algorithm_of(path)
-    silence_gym_notice()
     try:
-        from sb3_contrib import RecurrentPPO
-        from stable_baselines3 import PPO
+        with without_gym_notice():
+            from sb3_contrib import RecurrentPPO
+            from stable_baselines3 import PPO
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         raise MissingDependencyError(

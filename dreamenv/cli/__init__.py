@@ -11,6 +11,7 @@ from importlib import import_module
 
 from dreamenv.core.console import print_anywhere
 from dreamenv.core.errors import DreamEnvError
+from dreamenv.core.quiet import silence_gym_notice
 
 VERBS = {
     "collect": "record rollouts of an environment",
@@ -23,6 +24,10 @@ VERBS = {
 }
 """Verb → what it does; `train-agent` lives in `dreamenv train-agent`, and so on."""
 INTERRUPTED = 130
+
+# At import and not in `main`: processes that a command starts import its main module, and with it
+# this one, before anything else.
+silence_gym_notice()
 
 
 def main(arguments: list[str] | None = None) -> int:

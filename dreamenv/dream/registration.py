@@ -23,3 +23,13 @@ def register_dream_envs() -> None:
     gymnasium.register("DreamEnv-v0", **entry_points)
     for env_id, arguments in BUNDLED.items():
         gymnasium.register(env_id, kwargs=dict(arguments), **entry_points)
+
+
+def registered() -> list[str]:
+    """The ids of the dreamt environments.
+
+    The entry point of the group `gymnasium.envs`, for programs that load environments by it.
+    Importing this package, which happens on the way here, has registered all of its ids.
+    Gymnasium itself stopped loading entry points with 1.0; its way is "dreamenv:Id-v0".
+    """
+    return ["DreamEnv-v0", *BUNDLED]

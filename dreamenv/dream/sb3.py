@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError, MissingDependencyError
-from dreamenv.core.quiet import silence_gym_notice
+from dreamenv.core.quiet import without_gym_notice
 from dreamenv.dream.memory import EPISODE_CONTEXT, EpisodeMemory, only
 from dreamenv.dream.vector_env import DreamVectorEnv
 
-silence_gym_notice()
 try:
-    from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
+    with without_gym_notice():
+        from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 except ImportError as error:
     raise MissingDependencyError(
         'Stable-Baselines3 is not installed; run: pip install "dreamenv[agents]"'
@@ -44,13 +45,22 @@ class DreamVecEnv(VecEnv):
 
     Attributes:
         dreams: the `DreamVectorEnv`.
+
+    Raises:
+        ConfigError: as `DreamVectorEnv`; or Stable-Baselines3 has no agents for such actions.
     """
 
     def __init__(self, num_envs: int, seed: int | None = None, **kwargs: Any) -> None:
         self.dreams = DreamVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
-        super().__init__(
-            num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
-        )
+        actions = self.dreams.single_action_space
+        if getattr(actions, "start", 0) or (isinstance(actions, Box) and actions.dtype.kind != "f"):
+            raise ConfigError(
+                "agents of Stable-Baselines3 count discrete actions from 0 and choose floats in "
+                f"boxes, so they would act outside {actions}; collect from the environment with a "
+                "gymnasium.wrappers.TransformAction that offers such actions, or step "
+                "DreamVectorEnv yourself"
+            )
+        super().__init__(num_envs, self.dreams.single_observation_space, actions)
         self.metadata["render_fps"] = self.dreams.metadata["render_fps"]  # for VecVideoRecorder
         self._actions: NDArray = np.empty(0)
         if seed is not None:

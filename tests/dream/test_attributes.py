@@ -16,11 +16,14 @@ import dreamenv  # noqa: F401  (registers the ids)
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.keys import action_meanings, keys_to_action
-from dreamenv.dream.sb3 import DreamVecEnv
+from dreamenv.dream.sb3 import DreamVecEnv, make_dream_vec_env
+from dreamenv.dream.spaces import action_space
 from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv.world_model.config import ActionConfig
 from tests.dream.counting_dream import SIZE, install, shown
 
 HORIZON = 3
+INTEGERS = ActionConfig(low=(0, -1), high=(9, 9), dtype="int16")
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +136,23 @@ def test_slots_are_asked_for_attributes_and_methods() -> None:
     assert DreamVectorEnv(2).call("render") == (None, None)
     wrapped = gymnasium.wrappers.vector.RecordEpisodeStatistics(env)
     assert wrapped.np_random_seed == env.np_random_seed
+
+
+@pytest.mark.parametrize("actions", [ActionConfig(n=4, start=1), INTEGERS])
+def test_agents_that_would_act_outside_the_space_are_refused(
+    actions: ActionConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dreamenv.dream.vector_env.action_space", lambda _: action_space(actions))
+    with pytest.raises(ConfigError, match="would act outside.*TransformAction"):
+        DreamVecEnv(2)
+
+
+def test_a_monitor_reports_episodes_to_stable_baselines3() -> None:
+    env = make_dream_vec_env("DreamEnv-v0", 2, seed=0, horizon=HORIZON)
+    env.reset()
+    infos = [env.step(np.array([1, 2]))[3] for _ in range(HORIZON)][-1]
+    assert [(info["episode"]["r"], info["episode"]["l"]) for info in infos] == [(3, 3), (6, 3)]
+    assert isinstance(env.unwrapped, DreamVecEnv)
 
 
 def test_stable_baselines3_cannot_set_what_is_fixed() -> None:

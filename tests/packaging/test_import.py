@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 SIZES = ("7x7", "9x9", "11x11", "13x13", "15x15")
 ENV_IDS = {"DreamEnv-v0", "DreamEnv-MemoryMaze-v0"}
 ENV_IDS |= {f"MemoryMaze-{size}-v0" for size in SIZES}
@@ -50,6 +53,24 @@ def test_import_adds_only_the_standard_library_to_gymnasium(
     fresh_import: dict[str, list[str]],
 ) -> None:
     assert set(fresh_import["new"]) - set(sys.stdlib_module_names) == {"dreamenv"}
+
+
+def test_the_entry_point_for_environments_registers_them() -> None:
+    """Gymnasium 1 loads no entry points any more; other programs do, and "dreamenv:Id" works."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ((name, value),) = project["entry-points"]["gymnasium.envs"].items()
+    code = f"""
+import gymnasium, sys
+from importlib.metadata import EntryPoint
+ids = EntryPoint({name!r}, {value!r}, "gymnasium.envs").load()()
+assert set(ids) <= set(gymnasium.registry) and "torch" not in sys.modules
+print(*gymnasium.registry)
+"""
+    found = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
+    assert found.returncode == 0, found.stderr.decode()
+    assert set(found.stdout.decode().split()) >= ENV_IDS
+    named = "import gymnasium.envs.registration as r; print(r._find_spec('dreamenv:DreamEnv-v0'))"
+    subprocess.run([sys.executable, "-c", named], check=True, capture_output=True)
 
 
 def test_import_registers_every_id(fresh_import: dict[str, list[str]]) -> None:

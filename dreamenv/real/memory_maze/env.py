@@ -59,6 +59,10 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         self._frame: np.ndarray | None = None
         self._episode = 0
 
+    def get_action_meanings(self) -> list[str]:
+        """A name for each action, by which wrappers find the one that does nothing."""
+        return [name.upper() for name in ACTIONS]
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
