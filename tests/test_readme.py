@@ -19,6 +19,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
     assert (tmp_path / "ppo.zip").is_file()
+    assert names["agent"].ep_info_buffer, "training shows ep_rew_mean"  # type: ignore[attr-defined]
     (agent,) = names["report"].result["agents"]  # type: ignore[attr-defined]
     assert agent["in_full"] and (tmp_path / "gap" / "gap.html").is_file()
 

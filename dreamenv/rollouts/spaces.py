@@ -36,6 +36,11 @@ def require_image_space(space: gymnasium.Space) -> Box:
             "gymnasium.wrappers.TransformObservation wrapper, or render frames with "
             "gymnasium.wrappers.AddRenderObservation"
         )
+    if len(space.shape) < 2:
+        raise RolloutError(
+            f"rollouts need an image observation, not {space}; render frames with a "
+            "gymnasium.wrappers.AddRenderObservation wrapper"
+        )
     if space.dtype != np.uint8:
         raise RolloutError(
             f"rollouts need uint8 frames, not {space.dtype}; convert them with a "

@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from dreamenv.core.errors import DreamEnvError
+from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
 from dreamenv.rollouts.policies import Policy, make_policy
@@ -118,7 +118,8 @@ def _require_picture(frames: np.ndarray) -> None:
     """Refuse small grids of codes that their space calls images: no picture is so dark throughout.
 
     Raises:
-        EpisodeError: the message names the wrapper that helps.
+        RolloutError: the message names the wrapper that helps. No other seed would do better, so
+            this is the error of the whole collection, not of an episode.
     """
     if min(frames.shape[1:3]) < SMALL_FRAME and (most := int(frames.max())) <= MOST_SEEN_CODE:
-        raise EpisodeError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")
+        raise RolloutError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")

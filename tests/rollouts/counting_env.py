@@ -93,6 +93,14 @@ class FloatFrameEnv(CountingEnv):
         self.observation_space = Box(0.0, 1.0, (8, 8, 3), np.float32)
 
 
+class CodesEnv(FreshCountingEnv):
+    """Shows a grid of small numbers, as symbolic environments do that call it an image."""
+
+    def _frame(self) -> np.ndarray:
+        return super()._frame() % 11
+
+
+gymnasium.register("Codes-v0", entry_point="counting_env:CodesEnv")
 gymnasium.register("Counting-v0", entry_point="counting_env:CountingEnv")
 gymnasium.register("FreshCounting-v0", entry_point="counting_env:FreshCountingEnv")
 gymnasium.register("FloatFrame-v0", entry_point="counting_env:FloatFrameEnv")

@@ -163,6 +163,7 @@ def test_another_environment_is_refused(stored, env_id, observations, actions, w
     [
         Dict({"image": OBSERVATIONS}),
         Box(0.0, 1.0, SHAPE),
+        Box(-1.0, 1.0, (4,)),
         Box(0, 255, (8, 8), np.uint8),
         Box(0, 255, (3, 8, 8), np.uint8),
     ],
