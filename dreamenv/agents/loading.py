@@ -141,6 +141,16 @@ class _SavedAgent:
         self._deterministic = deterministic
         self.reset()
 
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Height and width of the frames it was trained on; None if it observes none."""
+        shapes = _shapes(self._model.observation_space)
+        shape = shapes.get("", shapes.get("frame", ()))
+        if len(shape) != 3:
+            return None
+        last = shape if shape[-1] in (1, 3) else _channel_last(shape)
+        return last[0], last[1]
+
     def reset(self, seed: int | None = None) -> None:
         import torch
 
@@ -251,13 +261,23 @@ def find_zip(spec: str | Path) -> Path:
         CheckpointError: there is none.
     """
     path = Path(spec)
-    for candidate in (path, path / "agent.zip", path.with_name(path.name + ".zip")):
+    for candidate in _candidates(path):
         if candidate.is_file():
             return candidate
     raise CheckpointError(
         f"no agent at {path}; give the zip that dreamenv train-agent or Stable-Baselines3 saved, "
         f"the folder of a run, or one of {', '.join(SCRIPTED)}"
     )
+
+
+def has_zip(spec: str | Path) -> bool:
+    """Whether `find_zip` would find an agent."""
+    return any(candidate.is_file() for candidate in _candidates(Path(spec)))
+
+
+def _candidates(path: Path) -> tuple[Path, ...]:
+    named = (path.with_name(path.name + ".zip"),) if path.name else ()
+    return (path, path / "agent.zip", *named)
 
 
 def _load_model(path: Path) -> PPO | RecurrentPPO:

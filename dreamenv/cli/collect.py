@@ -9,6 +9,7 @@ from typing import Any
 from dreamenv.cli import INTERRUPTED
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.collect import STEP_TIMEOUT, collect, stored_steps
+from dreamenv.rollouts.policies import AGENT
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.summary import reward_table, skipped_table
 
@@ -24,8 +25,9 @@ class Options:
     out: Path
     """Folder of the store; continued if it exists."""
     policy: tuple[str, ...] = ("sticky",)
-    """One or more policies: uniform, sticky, and those that the environment's family brings.
-    name:number sets a policy's parameter, =weight its share of the episodes."""
+    """One or more policies: uniform, sticky, those that the environment's family brings, and
+    agent:PATH, a trained agent. name:number sets a policy's parameter, =weight its share of the
+    episodes."""
     workers: int = 1
     """Processes, each with its own environment."""
     seed: int | None = None
@@ -39,6 +41,10 @@ class Options:
     """Keys of numeric infos to record."""
     step_timeout: float = STEP_TIMEOUT
     """Seconds after which a step or a reset of the environment hangs; its seed is skipped."""
+    trust_agent: bool = False
+    """Load agents although their files hold pickled Python objects, which can run any code."""
+    agent_memory: str = ""
+    """Checkpoint of the world model whose memory an agent observes."""
 
 
 def run(options: Options) -> int:
@@ -55,6 +61,8 @@ def run(options: Options) -> int:
         options.max_episode_steps,
         options.record_info,
         step_timeout=options.step_timeout,
+        trust_agent=options.trust_agent,
+        agent_memory=options.agent_memory,
     )
     if not complete:
         print("interrupted; run the same command again to continue")
@@ -77,12 +85,16 @@ def run(options: Options) -> int:
 def parse_mixture(specs: list[str]) -> dict[str, float]:
     """Turn ["goal:0.3=0.6", "sticky=0.4"] into weights by policy; no weight means 1.
 
+    The path of an agent may hold equals signs: what follows the last is the weight, unless there
+    is an agent of the whole name.
+
     Raises:
-        RolloutError: a weight is no number, or a policy is named twice.
+        RolloutError: a weight is no number, a policy is named twice, or there are agents by the
+            name with and without what could be a weight.
     """
     mixture: dict[str, float] = {}
     for item in specs:
-        spec, _, weight = item.partition("=")
+        spec, weight = _split_weight(item)
         if spec in mixture:
             raise RolloutError(f"the policy {spec!r} is given twice; add its weights up")
         try:
@@ -90,3 +102,21 @@ def parse_mixture(specs: list[str]) -> dict[str, float]:
         except ValueError:
             raise RolloutError(f"{item!r}: {weight!r} is no weight; write '{spec}=0.5'") from None
     return mixture
+
+
+def _split_weight(item: str) -> tuple[str, str]:
+    if not item.startswith(AGENT):
+        spec, _, weight = item.partition("=")
+        return spec, weight
+    spec, equals, weight = item.rpartition("=")
+    if not equals:
+        return item, ""
+    from dreamenv.agents.loading import has_zip
+
+    whole, without = (has_zip(name.removeprefix(AGENT)) for name in (item, spec))
+    if whole and without:
+        raise RolloutError(
+            f"{item!r} is the name of an agent, and {spec!r} is too; write '{item}=1' or "
+            f"'{spec}=1' and so on, so that it is clear which"
+        )
+    return (item, "") if whole else (spec, weight)

@@ -19,10 +19,16 @@ from tqdm import tqdm
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.interruption import stop_requested
-from dreamenv.rollouts.collect_checks import check_settings, env_limit, find_environment
+from dreamenv.rollouts.collect_checks import (
+    check_settings,
+    env_limit,
+    find_environment,
+    identify_agents,
+)
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
 from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.policies import AgentOptions
 from dreamenv.rollouts.seeds import SEED_RANGE, fresh_stream
 from dreamenv.rollouts.settings import CollectSettings, require_same_settings, stored_settings
 from dreamenv.rollouts.worker_pool import Crew
@@ -51,6 +57,8 @@ def collect(
     record_info: Sequence[str] = (),
     progress: bool = True,
     step_timeout: float = STEP_TIMEOUT,
+    trust_agent: bool = False,
+    agent_memory: str = "",
 ) -> bool:
     """Record whole episodes until the store at `out` holds at least `frames` steps.
 
@@ -63,7 +71,8 @@ def collect(
     Args:
         env_id: any Gymnasium id with uint8 image observations; "module:id" imports a module first.
         frames: environment steps wanted in the store, all runs together.
-        policy: a policy spec, several (equally likely), or specs with weights.
+        policy: a policy spec, several (equally likely), or specs with weights. "agent:PATH" is an
+            agent saved by Stable-Baselines3.
         workers: processes, each with its own environment.
         out: folder of the store.
         seed: number of the stream that the episodes' seeds are from, in [0, 2**31). Stores of
@@ -75,6 +84,8 @@ def collect(
         record_info: keys of numeric, fixed-shape infos to record.
         progress: show a progress bar.
         step_timeout: seconds after which a step, a reset, or making the environment hangs.
+        trust_agent: load agents although their files could run code.
+        agent_memory: checkpoint of the world model whose memory an agent observes.
 
     Returns:
         True when the store holds `frames` steps, False if SIGINT or SIGTERM came before.
@@ -86,13 +97,16 @@ def collect(
     """
     out = Path(out)
     stored, steps = _stored(out)
+    weights = _weights(policy)
     settings = CollectSettings(
         env_id,
-        _weights(policy),
+        weights,
         _stream(seed, stored),
         env_kwargs or {},
         None if max_episode_steps is None else _whole("max_episode_steps", max_episode_steps),
         tuple(record_info),
+        agents=identify_agents(weights, agent_memory),
+        agent_options=AgentOptions(trust_agent, agent_memory),
     )
     if stored is not None:
         settings = replace(settings, seeds=stored["seeds"])

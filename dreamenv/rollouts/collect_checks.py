@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.policies import make_policy
+from dreamenv.rollouts.policies import AGENT, make_policy
 from dreamenv.rollouts.settings import CollectSettings
 
 
@@ -50,6 +50,23 @@ def env_limit(env_id: str, env_kwargs: Mapping[str, Any]) -> int | None:
     if limit is None:
         limit = gymnasium.spec(env_id.rpartition(":")[2]).max_episode_steps
     return None if limit == -1 else limit
+
+
+def identify_agents(policies: Iterable[str], memory: str) -> dict[str, dict[str, str]]:
+    """What identifies each of the policies that are agents.
+
+    Raises:
+        CheckpointError: there is no such agent, or no such checkpoint.
+        RolloutError: a memory is named, but no agent.
+    """
+    agents = [spec for spec in policies if spec.startswith(AGENT)]
+    if not agents:
+        if memory:
+            raise RolloutError("--agent-memory is for agents; no policy is one (agent:PATH)")
+        return {}
+    from dreamenv.agents.collecting import agent_identity
+
+    return {spec: agent_identity(spec.removeprefix(AGENT), memory) for spec in agents}
 
 
 def _check_policies(policies: Mapping[str, float]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
@@ -93,19 +95,50 @@ POLICIES: dict[str, tuple[str, str, str | None]] = {
 }
 
 
-def make_policy(spec: str) -> Policy:
-    """Make a policy from "name" or "name:number", such as "sticky:0.8" or "goal:0.3".
+AGENT = "agent:"
+"""Policies whose spec begins so are agents; what follows is for `dreamenv.agents.loading`."""
+
+
+@dataclass(frozen=True)
+class AgentOptions:
+    """How agents are loaded that act as policies.
+
+    Attributes:
+        trust: load files that could run code.
+        memory: checkpoint of the world model whose memory agents may observe; "" for none.
+    """
+
+    trust: bool = False
+    memory: str = ""
+
+
+def make_policy(
+    spec: str,
+    agents: AgentOptions | None = None,
+    identity: Mapping[str, str] | None = None,
+) -> Policy:
+    """Make a policy from its spec.
+
+    Args:
+        spec: "name" or "name:number", such as "sticky:0.8" or "goal:0.3"; or "agent:PATH".
+        agents: how agents are loaded.
+        identity: which agent it must be, see `dreamenv.agents.collecting.agent_identity`.
 
     Raises:
         RolloutError: the name is unknown or takes no number.
         MissingDependencyError: the policy needs an extra that is not installed.
     """
+    if spec.startswith(AGENT):
+        from dreamenv.agents.collecting import AgentPolicy
+
+        agents = agents or AgentOptions()
+        return AgentPolicy(spec.removeprefix(AGENT), agents.memory, agents.trust, identity)
     name, colon, number = spec.partition(":")
     if name not in POLICIES:
         nearest = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.0)[0]
         raise RolloutError(
             f"there is no policy {name!r}; did you mean {nearest!r}? "
-            f"Known policies: {', '.join(POLICIES)}"
+            f"Known policies: {', '.join(POLICIES)}, and agent:PATH for a trained agent"
         )
     module_name, class_name, keyword = POLICIES[name]
     arguments: dict[str, float] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.policies import AgentOptions
 from dreamenv.rollouts.seeds import HASHED, SPREAD, draw_policy, episode_seed
 
 # What stores that lack an entry were collected with: older ones know fewer.
@@ -28,6 +29,7 @@ class CollectSettings:
         record_info: keys of numeric, fixed-shape infos to record.
         seeds: how streams are placed, "spread" or "hashed".
         agents: for each policy that is an agent, what identifies it.
+        agent_options: how agents are loaded; not kept in the store.
     """
 
     env_id: str
@@ -37,7 +39,8 @@ class CollectSettings:
     max_episode_steps: int | None = None
     record_info: tuple[str, ...] = ()
     seeds: str = SPREAD
-    agents: dict[str, str] = field(default_factory=dict)
+    agents: dict[str, dict[str, str]] = field(default_factory=dict)
+    agent_options: AgentOptions = AgentOptions()
 
     def to_plain(self) -> dict[str, Any]:
         """The metadata of a store, as it reads when it comes back from JSON.
@@ -45,8 +48,10 @@ class CollectSettings:
         Raises:
             RolloutError: the arguments of the environment cannot be written as JSON.
         """
+        kept = asdict(self)
+        del kept["agent_options"]
         try:
-            return json.loads(json.dumps(asdict(self)))
+            return json.loads(json.dumps(kept))
         except (TypeError, ValueError) as error:
             raise RolloutError(
                 f"the arguments of the environment must be plain data, which a store can keep: "

@@ -66,9 +66,9 @@ def run_worker(
 
 
 def _serve(connection: Connection, settings: CollectSettings, progress: Progress) -> None:
-    policies = {spec: make_policy(spec) for spec in settings.policies}
     env = _make(settings)
     try:
+        policies = _policies(settings, env)
         connection.send(("ready", env.observation_space, env.action_space))
         while (index := connection.recv()) is not None:
             result = _record(env, policies, settings, index, progress)
@@ -87,6 +87,22 @@ def _make(settings: CollectSettings) -> gymnasium.Env:
     require_image_space(env.observation_space)
     require_action_space(env.action_space)
     return env
+
+
+def _policies(settings: CollectSettings, env: gymnasium.Env) -> dict[str, Policy]:
+    policies = {
+        spec: make_policy(spec, settings.agent_options, settings.agents.get(spec))
+        for spec in settings.policies
+    }
+    for policy in policies.values():
+        # Agents are loaded before anything is recorded: what is wrong with them shows at once.
+        if prepare := getattr(policy, "prepare", None):
+            prepare(env)
+    if settings.agent_options.memory and not any(
+        getattr(policy, "uses_memory", False) for policy in policies.values()
+    ):
+        raise RolloutError("no policy observes a world model's memory; leave out --agent-memory")
+    return policies
 
 
 def _record(

@@ -1,0 +1,124 @@
+"""Agents as policies that collect rollouts from the real environment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from dreamenv.agents.loading import Agent, find_zip, is_scripted, load_agent
+from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+
+
+class AgentPolicy:
+    """Acts as an agent does: saved by Stable-Baselines3, recurrent or not, or scripted.
+
+    It samples its actions, by the seed of every episode. Frames are resized to those that it was
+    trained on.
+
+    Args:
+        agent: as for `load_agent`.
+        memory: checkpoint of the world model whose memory the agent may observe; "" for none.
+        trust: load the agent although its file could run code.
+        identity: what `agent_identity` must say of it when it is loaded; {} for anything.
+
+    Attributes:
+        uses_memory: whether it observes that memory; known once it is prepared.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        memory: str = "",
+        trust: bool = False,
+        identity: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = f"agent:{agent}"
+        self.uses_memory = False
+        self._spec, self._checkpoint, self._trust = agent, memory, trust
+        self._identity = identity
+        self._agent: Agent | None = None
+
+    def prepare(self, env: gymnasium.Env) -> None:
+        """Load the agent.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it is of another environment.
+            ConfigError: it is not trusted, it observes memory and none is named, or it has changed
+                since it was identified.
+        """
+        if self._identity and agent_identity(self._spec, self._checkpoint) != self._identity:
+            raise ConfigError(f"the agent {self._spec} was replaced while it collected")
+        if not (self._trust or is_scripted(self._spec)):
+            raise ConfigError(
+                f"the agent {self._spec} is a file of pickled Python objects, which can run any "
+                "code when it is loaded; if you trust its origin give --trust-agent"
+            )
+        agent = load_agent(self._spec, env.action_space, seed=0)
+        self.uses_memory = agent.observation == "memory"
+        if self.uses_memory:
+            if not self._checkpoint:
+                raise ConfigError(
+                    f"the agent {self._spec} observes what a world model remembers; name the "
+                    "checkpoint of its dreams with --agent-memory"
+                )
+            from dreamenv.dream.memory import EpisodeMemory
+
+            # The same on every machine, whatever it multiplies fast.
+            self._memory = EpisodeMemory(1, self._checkpoint, "cpu", "float32")
+            self._memory.require_same_spaces(env.observation_space, env.action_space)
+        self._agent, self._space = agent, env.action_space
+
+    def reset(self, env: gymnasium.Env, seed: int) -> None:
+        """Begin an episode; the agent is loaded if it is not yet."""
+        if self._agent is None:
+            self.prepare(env)
+        assert self._agent is not None
+        self._agent.reset(seed)
+        self._last: Any = None
+
+    def act(self, observation: np.ndarray) -> Any:
+        """The agent's action for the newest frame (H, W, C)."""
+        if self._agent is None:
+            raise EnvironmentUsageError("act() was called before reset(env, seed)")
+        begins = self._last is None
+        action = self._agent.act(self._shown(observation), np.array([begins]))[0]
+        self._last = action
+        return action
+
+    def _shown(self, frame: np.ndarray) -> Any:
+        if not self.uses_memory:
+            size = getattr(self._agent, "frame_size", None)
+            if size is not None and size != frame.shape[:2]:
+                from dreamenv.world_model.preprocessing import fit_frames
+
+                frame = fit_frames(frame, size)
+            return frame[None]
+        if self._last is None:
+            from dreamenv.dream.memory import only
+
+            self._memory.begin([0], [only(frame, self._space)])
+        else:
+            self._memory.watch(frame[None], np.asarray(self._last)[None])
+        return self._memory.show()
+
+
+def agent_identity(agent: str, memory: str = "") -> dict[str, str]:
+    """What changes when an agent does: the hash of its file and of the memory it observes.
+
+    Raises:
+        CheckpointError: there is no such agent or checkpoint.
+    """
+    if is_scripted(agent):
+        return {"scripted": agent}
+    identity = {"sha256": hashlib.sha256(find_zip(agent).read_bytes()).hexdigest()}
+    if memory:
+        from dreamenv.dream.trust import weights_sha256
+        from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
+
+        read_config(checkpoint_folder(memory))  # says clearly what is missing
+        identity["memory_sha256"] = weights_sha256(checkpoint_folder(memory))
+    return identity

@@ -1,0 +1,5 @@
+"""Registers the colour environments on import, for processes that tests start."""
+
+from tests.agents import colour_env
+
+colour_env.register()
