@@ -1,0 +1,38 @@
+"""Whether two stores hold the same episodes, so that one is no test of what is learnt from other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dreamenv.rollouts.store import RolloutStore
+
+
+def shared_episodes(data: RolloutStore, held_out: RolloutStore) -> int:
+    """How many episodes of `held_out` are in `data`, too.
+
+    Between stores that were collected from one environment, those of equal reset seeds are: they
+    begin in the same place, whatever policy acts there. Otherwise seeds mean nothing, and episodes
+    are the same if all that their lines say of them is, down to the compressed bytes.
+    """
+    by_seed = _environment(data) is not None and _environment(data) == _environment(held_out)
+    known = set(_keys(data, by_seed))
+    return sum(key in known for key in _keys(held_out, by_seed))
+
+
+def _environment(store: RolloutStore) -> Any:
+    settings = store.metadata.get("collect")
+    if not isinstance(settings, dict):
+        return None
+    return settings.get("env_id"), settings.get("env_kwargs")
+
+
+def _keys(store: RolloutStore, by_seed: bool) -> list[Any]:
+    if by_seed:
+        return store.seeds.tolist()
+    return [
+        json.dumps([int(seed), int(steps), float(total), sizes], sort_keys=True)
+        for seed, steps, total, sizes in zip(
+            store.seeds, store.lengths, store.returns, store.bytes_of_episodes, strict=True
+        )
+    ]
