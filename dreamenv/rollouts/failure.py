@@ -80,6 +80,25 @@ class Failure:
         """For JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_plain(cls, plain: Any) -> Failure:
+        """What `to_plain` gave.
+
+        Raises:
+            ValueError: it did not give this.
+        """
+        try:
+            failure = cls(**plain)
+            whole = type(failure.index) is type(failure.seed) is int
+            texts = all(type(t) is str for t in (failure.policy, failure.reason, failure.where))
+            step = failure.step is None or type(failure.step) is int
+            number = failure.action is None or np.asarray(failure.action).dtype.kind in "biuf"
+        except (TypeError, ValueError) as error:
+            raise ValueError("this is no failure") from error
+        if not (whole and texts and step and number):
+            raise ValueError("this is no failure")
+        return failure
+
 
 def failure_of(
     error: EpisodeError, index: int, seed: int, policy: str, died: bool = False

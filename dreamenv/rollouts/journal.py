@@ -18,6 +18,7 @@ from typing import Any
 from dreamenv.core.errors import RolloutError, UnreadableFileError
 from dreamenv.core.files import atomic_write_text
 from dreamenv.core.reading import parse_json, read_bytes
+from dreamenv.rollouts.failure import Failure
 from dreamenv.rollouts.integrity import MOST_ROWS, SHARD_ROWS, is_safe_name
 
 FORMAT = "dreamenv-rollouts"
@@ -145,8 +146,11 @@ def _check_record(record: dict[str, Any], free: int) -> int:
         and isinstance(record["info"], list)
         and all(is_safe_name(key) for key in [*record["info"], *files])
         and all(type(size) is int and size >= 0 for size in sizes.values())
+        and isinstance(record.get("skipped", []), list)
     )
     if not known:
         raise ValueError("an entry is impossible")
+    for failure in record.get("skipped", []):
+        Failure.from_plain(failure)
     shards = -(-(record["steps"] + 1) // SHARD_ROWS)
     return record["start"] + shards * SHARD_ROWS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,9 @@ class RolloutStore:
             info = {f"info/{key}" for r in self._records for key in r["info"]}
             self._starts = [int(r["start"]) for r in self._records]
             failures = [plain for r in self._records for plain in r.get("skipped", ())]
-            self.skipped = [Failure(**plain) for plain in failures]
+            self.skipped = [Failure.from_plain(plain) for plain in failures]
         except KeyError as error:
             raise RolloutError(f"{self.path / JOURNAL} lacks the entry {error}") from error
-        except TypeError as error:
-            raise RolloutError(
-                f"{self.path / JOURNAL} names skipped seeds in a way that this dreamenv does not "
-                f"know ({error}); install the dreamenv that wrote it"
-            ) from error
         if not isinstance(self.env_id, str) or not isinstance(self.metadata, dict):
             raise RolloutError(f"{self.path / JOURNAL} is damaged; restore it from a copy")
         types = field_types(self.observation_space, self.action_space)
@@ -109,6 +105,12 @@ class RolloutStore:
     def stored_bytes(self) -> int:
         """Compressed bytes of all committed episodes."""
         return sum(sum(record["bytes"].values()) for record in self._records)
+
+    @property
+    def identities(self) -> list[str]:
+        """What tells episodes apart without reading them: seed, length, return, size on disk."""
+        names = ("seed", "steps", "return", "bytes")
+        return [json.dumps([r[name] for name in names], sort_keys=True) for r in self._records]
 
     def read(self, episode: int, start: int = 0, stop: int | None = None) -> Episode:
         """Read observations `start`..`stop` inclusive and steps `start`..`stop - 1`.

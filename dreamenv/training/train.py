@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dreamenv.core.device import pick_device
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json, remove_unfinished
 from dreamenv.core.locks import hold_folder
+from dreamenv.rollouts.overlap import shared_episodes
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
@@ -106,6 +108,14 @@ def _require_usable(config: TrainConfig, store: RolloutStore, held_out: RolloutS
                 f"both stores must be of one environment, but the {what} of {config.data} is "
                 f"{one} and that of {config.held_out} is {other}"
             )
+    shared = shared_episodes(store, held_out)
+    if shared:
+        warnings.warn(
+            f"{shared} of the {held_out.num_episodes} held-out episodes in {config.held_out} are "
+            f"in the training data {config.data}, too: what is measured on them says nothing "
+            "about new episodes; collect held-out rollouts with another --seed",
+            stacklevel=3,
+        )
     # Found out now rather than after hours of training.
     Windows(store, config.stride + 1)
     clip_frames(held_out, config.stride)  # two frames are enough for spawns, too

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from counting_env import CountingEnv
-from counting_episodes import assert_same_episode
+from counting_episodes import DISCRETE, OBSERVATIONS, assert_same_episode, counting_episode
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.collect import collect
+from dreamenv.rollouts.overlap import shared_episodes
 from dreamenv.rollouts.policies import make_policy
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.seeds import HASHED, draw_policy, episode_seed
+from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.store import RolloutStore, RolloutWriter
 
 ENV = "counting_env:Counting-v0"
@@ -103,11 +104,31 @@ def test_an_older_store_is_continued_exactly_as_it_began(tmp_path: Path) -> None
 
 
 def test_a_store_of_a_later_way_to_seed_is_refused(tmp_path: Path) -> None:
-    gather(tmp_path, seed=4)
-    journal = tmp_path / "episodes.jsonl"
-    first, *rest = journal.read_text().splitlines(keepends=True)
-    header = json.loads(first)
-    header["metadata"]["collect"]["seeds"] = "scattered"
-    journal.write_text(json.dumps(header) + "\n" + "".join(rest))
+    env = CountingEnv()
+    settings = CollectSettings(ENV, {"sticky": 1.0}, 4, seeds="scattered").to_plain()
+    spaces = env.observation_space, env.action_space
+    RolloutWriter(tmp_path, ENV, *spaces, {"collect": settings}).close()
     with pytest.raises(RolloutError, match="'scattered', which this dreamenv does not know"):
-        gather(tmp_path, 1000)
+        gather(tmp_path)
+
+
+def test_shared_episodes_are_counted(tmp_path: Path) -> None:
+    train = gather(tmp_path / "train", seed=4)
+    longer = gather(tmp_path / "longer", train.num_steps + 30, seed=4)
+    others = gather(tmp_path / "held_out", seed=5)
+    assert shared_episodes(train, longer) == train.num_episodes < longer.num_episodes
+    assert shared_episodes(train, others) == 0
+    # Another size of the environment: equal seeds begin elsewhere there.
+    other_size = gather(tmp_path / "other", seed=4, env_kwargs={"length": 7})
+    assert shared_episodes(train, other_size) == 0
+
+
+def test_written_episodes_are_shared_if_they_are_the_same_whatever_their_seed(
+    tmp_path: Path,
+) -> None:
+    for name, lengths in (("one", (5, 6)), ("other", (6, 7, 8))):
+        with RolloutWriter(tmp_path / name, "Counting-v0", OBSERVATIONS, DISCRETE) as writer:
+            for steps in lengths:
+                writer.append(counting_episode(steps, seed=0))
+    one, other = RolloutStore(tmp_path / "one"), RolloutStore(tmp_path / "other")
+    assert shared_episodes(one, other) == 1
