@@ -3,7 +3,8 @@
 A store is a folder:
 
     episodes.jsonl               line 0: environment, spaces; then one line per committed episode:
-                                 its first row, steps, seed, policy, return, bytes per field
+                                 its first row, steps, seed, policy, return, bytes per field, and
+                                 the seeds that failed since the episode before, if there were any
     observation/                 Zarr v3 arrays, rows concatenated over time; an episode of T steps
     action/ reward/              begins at its `start` row and takes T+1 rows of observation and
     terminated/ truncated/       info, T rows of the others

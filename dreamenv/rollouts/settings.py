@@ -70,7 +70,7 @@ def stored_settings(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         RolloutError: it was not made by `collect`.
     """
-    stored = metadata.get("collect")
+    stored = metadata.get("collect") if isinstance(metadata, Mapping) else None
     if not isinstance(stored, Mapping):
         raise RolloutError(f"{path} was not made by collect; choose another --out")
     return {**_FORMERLY, **stored}

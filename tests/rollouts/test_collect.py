@@ -18,6 +18,7 @@ from dreamenv.cli.collect import parse_mixture
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.seeds import draw_policy, episode_seed
+from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import START_TOKEN, Windows
 
@@ -99,6 +100,13 @@ def test_other_settings_are_refused(collected):
         gather(collected, 700, env_kwargs={"continuous": True}, record_info=["count"])
 
 
+def test_arguments_of_the_environment_are_compared_as_the_store_keeps_them(tmp_path):
+    gather(tmp_path, 20, env_kwargs={"length": None, "fatal_file": None})
+    assert gather(tmp_path, 1, env_kwargs={"fatal_file": None, "length": None})
+    settings = CollectSettings(ENV, {"sticky": 1}, 0, {"size": (3, 4)})
+    assert settings.to_plain()["env_kwargs"] == {"size": [3, 4]}
+
+
 def test_cut_episodes_are_truncated(tmp_path):
     gather(tmp_path / "s", 90, max_episode_steps=20, env_kwargs={"length": 20})
     gather(tmp_path / "t", 90, max_episode_steps=20, env_kwargs={"length": 50, "channels": 1})
@@ -170,6 +178,20 @@ def test_a_nan_reward_is_reported(tmp_path):
         ({"frames": 0}, "at least 1"),
         ({"workers": 0}, "at least 1"),
         ({"seed": -1}, "must not be negative"),
+        ({"seed": 2**31}, "must not be negative nor 2\\*\\*31 or more"),
+        ({"seed": 1.5}, "the seed must be a whole number, not 1.5"),
+        ({"frames": 20.5}, "frames must be a whole number, not 20.5"),
+        ({"policy": {"sticky": 1.0, "uniform": 0.0}}, "'uniform' has weight 0 and would never act"),
+        ({"policy": ["sticky", "sticky"]}, "given twice"),
+        ({"record_info": ["count", "count"]}, "'count' is to be recorded twice"),
+        ({"record_info": ["../count"]}, "cannot be recorded: its name is no file name"),
+        ({"env_kwargs": {"length": {3}}}, "must be plain data, which a store can keep"),
+        ({"max_episode_steps": 20, "env_kwargs": {"max_episode_steps": 10}}, "no effect: .* 10 "),
+        (
+            {"env_id": "failing_env:Limited-v0", "max_episode_steps": 11},
+            "11 would have no effect: .*Limited-v0 itself ends episodes after 10 steps",
+        ),
+        ({"step_timeout": 0.0}, "timeout must be more than 0"),
     ],
     ids=str,
 )
