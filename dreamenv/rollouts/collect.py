@@ -24,6 +24,7 @@ from dreamenv.rollouts.collect_checks import (
     env_limit,
     find_environment,
     identify_agents,
+    require_picture,
 )
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
@@ -175,6 +176,8 @@ class _Filling:
 
     def _commit(self, result: Episode | Failure) -> None:
         if isinstance(result, Episode):
+            if self._writer.num_episodes == 0:
+                self._require_picture(result)
             try:
                 self._writer.append(result, self._pending)
                 self._pending = []
@@ -186,6 +189,12 @@ class _Filling:
         if len(self._pending) + self._writer.num_skipped <= MOST_SHOWN and not self._bar.disable:
             self._bar.write(f"skipped {result}", file=sys.stderr)
         self._require_few()
+
+    def _require_picture(self, first: Episode) -> None:
+        try:
+            require_picture(first.observation)
+        except RolloutError as error:  # no other seed would do better
+            raise RolloutError(f"{self._settings.env_id}: {error}; {self._stored()}") from error
 
     def _require_few(self) -> None:
         streak = self._pending

@@ -8,10 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.policies import AGENT, make_policy
 from dreamenv.rollouts.settings import CollectSettings
+from dreamenv.rollouts.spaces import NO_PICTURE
+
+# MiniGrid's observations, which are declared as images, are at most 25 cells wide and end at 10.
+SMALL_FRAME, MOST_SEEN_CODE = 32, 10
 
 
 def check_settings(settings: CollectSettings) -> None:
@@ -50,6 +55,16 @@ def env_limit(env_id: str, env_kwargs: Mapping[str, Any]) -> int | None:
     if limit is None:
         limit = gymnasium.spec(env_id.rpartition(":")[2]).max_episode_steps
     return None if limit == -1 else limit
+
+
+def require_picture(frames: np.ndarray) -> None:
+    """Refuse small grids of codes that their space calls images: no picture is so dark throughout.
+
+    Raises:
+        RolloutError: the message names the wrapper that helps.
+    """
+    if min(frames.shape[1:3]) < SMALL_FRAME and (most := int(frames.max())) <= MOST_SEEN_CODE:
+        raise RolloutError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")
 
 
 def identify_agents(policies: Iterable[str], memory: str) -> dict[str, dict[str, str]]:

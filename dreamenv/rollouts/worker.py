@@ -9,7 +9,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import gymnasium
-import numpy as np
 
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.rollouts.episode import Episode
@@ -18,10 +17,8 @@ from dreamenv.rollouts.policies import Policy, make_policy
 from dreamenv.rollouts.progress import Progress
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.settings import CollectSettings
-from dreamenv.rollouts.spaces import NO_PICTURE, require_action_space, require_image_space
+from dreamenv.rollouts.spaces import require_action_space, require_image_space
 
-# MiniGrid's observations, which are declared as images, are at most 25 cells wide and end at 10.
-SMALL_FRAME, MOST_SEEN_CODE = 32, 10
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -123,19 +120,7 @@ def _record(
             settings.record_info,
             progress.note,
         )
-        _require_picture(episode.observation)
     except EpisodeError as error:
         return failure_of(error, index, seed, spec)
     episode.policy = spec
     return episode
-
-
-def _require_picture(frames: np.ndarray) -> None:
-    """Refuse small grids of codes that their space calls images: no picture is so dark throughout.
-
-    Raises:
-        RolloutError: the message names the wrapper that helps. No other seed would do better, so
-            this is the error of the whole collection, not of an episode.
-    """
-    if min(frames.shape[1:3]) < SMALL_FRAME and (most := int(frames.max())) <= MOST_SEEN_CODE:
-        raise RolloutError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")
