@@ -49,7 +49,7 @@ def one_of(name: str, value: Any, choices: tuple[str | None, ...]) -> Any:
     return value
 
 
-def folder(name: str, value: Any) -> str | Path:
+def a_folder(name: str, value: Any) -> str | Path:
     """`value`, if it can name a folder.
 
     Raises:

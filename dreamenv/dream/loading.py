@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from dreamenv.core.device import pick_device
-from dreamenv.core.errors import CheckpointError, ConfigError
+from dreamenv.core.errors import CheckpointError
 from dreamenv.core.process import LOADING
+from dreamenv.dream.arguments import a_folder, device_name, one_of
 from dreamenv.dream.spawns import SPAWNS, Spawns, load_spawns
 from dreamenv.dream.start_states import WatchedSpawns
 from dreamenv.dream.trust import TRUST, Trust
@@ -74,14 +75,13 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
 
     Raises:
         CheckpointError: the folder is no complete checkpoint.
-        ConfigError: no such device or dtype.
+        ConfigError: no such device or dtype, or an argument of another type.
     """
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
-    device = str(pick_device(device))
+    dtype = one_of("dtype", dtype, DTYPES)
+    device = str(pick_device(device_name(device)))
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
-    folder = checkpoint_folder(checkpoint)
+    folder = checkpoint_folder(a_folder("checkpoint", checkpoint))
     read_config(folder)  # says clearly what is missing
     for _ in range(PATIENCE):
         files = _signature(folder)

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
 from dreamenv.core.process import LOADING
 from dreamenv.dream.arguments import (
+    a_folder,
     device_name,
-    folder,
     one_of,
     own_spawns,
     share,
     whole_number,
 )
 from dreamenv.dream.attributes import SharedAttributes
-from dreamenv.dream.loading import DTYPES, load_dreamer
+from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.reset_options import Beginning, read_options
 from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import OBSERVATIONS, action_space, observation_space
@@ -122,7 +122,7 @@ class DreamVectorEnv(SharedAttributes):
         self.observation = one_of("observation", observation, OBSERVATIONS)
         self.reward = one_of("reward", reward, REWARDS)
         self.min_trust = None if min_trust is None else share("min_trust", min_trust)
-        self._device, self._dtype = device_name(device), one_of("dtype", dtype, DTYPES)
+        self._device, self._dtype = device_name(device), dtype
         self._own_spawns = own_spawns(spawns)
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -132,7 +132,7 @@ class DreamVectorEnv(SharedAttributes):
                 f"autoreset_mode is one of {known}, not {autoreset_mode!r}"
             ) from error
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        bundled = str(folder("checkpoint", checkpoint)).startswith(BUNDLED)
+        bundled = str(a_folder("checkpoint", checkpoint)).startswith(BUNDLED)
         # A copy of this environment may wake up in another folder.
         self._weights = str(checkpoint) if bundled else str(checkpoint_folder(checkpoint))
         self._load()
@@ -447,8 +447,8 @@ class DreamVectorEnv(SharedAttributes):
 def draw_for(checkpoint: Any, rollouts: Any, count: Any, length: Any, seed: Any) -> Spawns:
     """Spawns of a rollout store for a checkpoint; arguments as of `from_rollouts`, checked."""
     return spawns_from_rollouts(
-        checkpoint_folder(folder("checkpoint", checkpoint)),
-        folder("rollouts", rollouts),
+        checkpoint_folder(a_folder("checkpoint", checkpoint)),
+        a_folder("rollouts", rollouts),
         whole_number("count", count),
         whole_number("length", length),
         whole_number("seed", seed, least=0),

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from counting_env import CountingEnv
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
@@ -16,6 +17,7 @@ import dreamenv  # noqa: F401  (registers the ids)
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.keys import action_meanings, keys_to_action
+from dreamenv.dream.memory import WithMemory
 from dreamenv.dream.sb3 import DreamVecEnv, make_dream_vec_env
 from dreamenv.dream.spaces import action_space
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -197,6 +199,23 @@ def test_errors_of_a_single_dream_do_not_speak_of_slots() -> None:
             mistake()
         told = str(caught.value)
         assert "slot" not in told and "num_envs" not in told, told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"checkpoint": None}, "checkpoint must be the path of a folder"),
+        ({"device": 3.5}, "device must be the name of a torch device"),
+        ({"dtype": ["float32"]}, "dtype is one of 'auto', 'float32', 'bfloat16', not"),
+    ],
+)
+@pytest.mark.parametrize("kind", [WithMemory, DreamEnv])
+def test_mistaken_types_are_told_wherever_a_checkpoint_is_loaded(
+    kind: Any, arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # nothing counts here
+    with pytest.raises(ConfigError, match=message):
+        kind(**({"env": CountingEnv()} if kind is WithMemory else {}) | arguments)
 
 
 @pytest.mark.parametrize(
