@@ -232,7 +232,7 @@ class _Filling:
         failed = writer.num_skipped + len(self._pending)
         bar.set_postfix_str(
             f"{events:.1f} reward events per 1000 steps"
-            + (f", {failed} seeds skipped" if failed else ""),
+            + (f", {failed} skipped" if failed else ""),
             refresh=False,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from PIL import Image
 
@@ -42,7 +44,8 @@ def skipped_table(store: RolloutStore) -> str:
     kinds: dict[tuple[str, str], list[Failure]] = {}
     for failure in store.skipped:
         kinds.setdefault((failure.where, failure.reason), []).append(failure)
-    lines = [f"{len(store.skipped)} seeds failed and were skipped:"]
+    count = len(store.skipped)
+    lines = [f"{count} seeds failed and were skipped:" if count > 1 else "1 seed was skipped:"]
     for failures in list(kinds.values())[:MOST_KINDS]:
         more = f" and {len(failures) - 1} more like it" if len(failures) > 1 else ""
         lines.append(f"  {failures[0]}{more}")
@@ -69,9 +72,24 @@ def describe(store: RolloutStore) -> str:
         "stored": f"{store.stored_bytes / 1e6:.2f} MB, {store.stored_bytes / frames:.0f} bytes "
         f"per frame, {frame_bytes * frames / store.stored_bytes:.2f}x smaller than raw frames",
     }
+    lines.update(_told(store))
     header = "\n".join(f"{name:<12} {value}" for name, value in lines.items())
     skipped = f"\n\n{skipped_table(store)}" if store.skipped else ""
     return f"{header}{skipped}\n\n{reward_table(store)}"
+
+
+def _told(store: RolloutStore) -> dict[str, str]:
+    """What else the collection was told, by whose names it can be repeated."""
+    settings = store.metadata.get("collect")
+    if not isinstance(settings, dict):
+        return {}
+    told = {
+        "arguments": settings.get("env_kwargs"),
+        "cut after": settings.get("max_episode_steps"),
+        "infos": settings.get("record_info"),
+        "agents": settings.get("agents"),
+    }
+    return {name: json.dumps(value) for name, value in told.items() if value}
 
 
 def _stream(store: RolloutStore) -> str:

@@ -78,6 +78,9 @@ def test_inspect_tells_them(collected: Path, capsys: pytest.CaptureFixture[str])
     assert "3 seeds failed and were skipped" in told
     assert f"episode 0 (seed {episode_seed(0, 0)}), step 2, action" in told
     assert "and 2 more like it" in told and "(failing_env.py:" in told
+    assert (
+        'infos        ["count"]' in told and f'arguments    {{"seeds": [{seeds_of((0,))[0]}' in told
+    )
 
 
 @pytest.mark.parametrize(
