@@ -4,6 +4,8 @@
 # make bench: speed of dreams, training and adapter, about ten minutes on two cores; fills in
 #             docs/performance.md. Close other programs first. Not included, because it takes
 #             twenty minutes more: python -m benchmarks.endurance
+# make clients: other people's libraries on our environments, in a virtual environment of their own;
+#             fills in docs/clients.md
 
 PYTHON_IN_VENV := .venv/bin/python
 SET_UP := .venv/.set-up
@@ -12,7 +14,7 @@ ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
 endif
 
-.PHONY: setup test demo bench
+.PHONY: setup test demo bench clients
 .DEFAULT_GOAL := setup
 
 setup: $(SET_UP)
@@ -40,3 +42,12 @@ bench: setup
 	$(PYTHON_IN_VENV) -m benchmarks.training_speed
 	$(PYTHON_IN_VENV) -m benchmarks.adapter_speed --rounds 15
 	$(PYTHON_IN_VENV) -m benchmarks.performance
+
+CLIENTS := .venv-clients/.set-up
+
+clients: $(CLIENTS)
+	.venv-clients/bin/python -m benchmarks.clients
+
+$(CLIENTS): $(SET_UP) benchmarks/clients/requirements.txt scripts/set_up_clients.sh
+	sh scripts/set_up_clients.sh
+	@touch $@

@@ -257,10 +257,13 @@ class WithMemoryVector(VectorWrapper):
 def _contexts_of(env: VectorEnv) -> Callable[[], Sequence[Context]] | None:
     """What returns the contexts of all slots; None where not every one has such a method."""
     call = getattr(env.unwrapped, "call", None)
-    # Asked for what it lacks, an environment in a process of its own would end.
-    if call is None or not all(call("has_wrapper_attr", EPISODE_CONTEXT)):
+    if call is None:
         return None
-    return lambda: call(EPISODE_CONTEXT)
+    try:  # asked for what it lacks, an environment in a process of its own would end
+        told = all(call("has_wrapper_attr", EPISODE_CONTEXT))
+    except AttributeError:  # its slots are no environments of their own
+        return None
+    return (lambda: call(EPISODE_CONTEXT)) if told else None
 
 
 def only(frame: NDArray, space: Space) -> Context:

@@ -176,6 +176,15 @@ def test_vectors_of_real_environments_at_spawns_are_batched(debug_checkpoint: Pa
         np.testing.assert_allclose(watched[i], single.reset(seed=i)[0]["memory"], atol=1e-4)
 
 
+def test_a_vector_that_is_no_real_environment_begins_with_its_first_frames(
+    debug_checkpoint: Path,
+) -> None:
+    dreams = DreamVectorEnv(2, debug_checkpoint, dtype="float32")
+    env = WithMemoryVector(dreams, debug_checkpoint, dtype="float32")
+    shown, _ = env.reset(seed=0)
+    assert (shown["frame"] == dreams.spawns.frames[dreams.reset(seed=0)[1]["spawn"], -1]).all()
+
+
 class NumpyCountingEnv(FreshCountingEnv):
     """Tells its count as a NumPy scalar."""
 
