@@ -228,7 +228,7 @@ def test_short_episodes_train_and_dream(
     short = write_counting_store(tmp_path / "short", episodes=4, steps=7)
     write_counting_store(short, episodes=2, steps=2)
     run = make_run(data=str(short), held_out=str(short), window=12, spawn_frames=32)
-    assert run_command(monkeypatch, run) == 0
+    assert run_command(run) == 0
     spawns = DreamEnv(run.out).vector.dreamer.spawns
     assert spawns.frames.shape[1] == 7  # of eight frames; from the last one nothing goes on
     last = [json.loads(line) for line in (Path(run.out) / "metrics.jsonl").open()][-1]
