@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamenv.core import process as _process  # noqa: F401 - it notes in which process this is
 from dreamenv.dream.registration import register_dream_envs
-from dreamenv.real.registration import register_real_envs
+from dreamenv.real.plugin import families
 
 if TYPE_CHECKING:
     from dreamenv.agents import AgentConfig as AgentConfig
@@ -76,5 +76,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_real_envs()
+for _family in families():
+    _family.register()
 register_dream_envs()

@@ -9,13 +9,13 @@ from typing import Any
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.memory.clips import POSE
-from dreamenv.evaluation.memory.cue_questions import INFOS
 from dreamenv.evaluation.memory.cue_recall import cue_recall
 from dreamenv.evaluation.memory.reasoning import reasoning
 from dreamenv.evaluation.memory.retrieval import retrieval
 from dreamenv.evaluation.memory.revisit import revisit
 from dreamenv.evaluation.memory.scores import score_memory
 from dreamenv.evaluation.memory.task import MemoryTask
+from dreamenv.real.memory_maze.cues import INFOS
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.model import WorldModel
 from experiments.suite import Task

@@ -19,8 +19,6 @@ from gymnasium import spaces
 from dreamenv.agents.scripted import (
     Observation,
     RandomAgent,
-    SeekAgent,
-    WallAgent,
 )
 from dreamenv.core.errors import (
     CheckpointError,
@@ -29,13 +27,15 @@ from dreamenv.core.errors import (
     MissingDependencyError,
 )
 from dreamenv.core.quiet import without_gym_notice
+from dreamenv.real.plugin import Family, families
 
 if TYPE_CHECKING:
     from sb3_contrib import RecurrentPPO
     from stable_baselines3 import PPO
 
 STICKINESS, FORWARD_SHARE = 0.9, 0.6
-SCRIPTED = ("random", "sticky", "forward", "wall", "seek")
+SCRIPTED = ("random", "sticky", "forward")
+"""Agents for any environment that nothing was learnt for; families bring their own besides."""
 
 
 class Agent(Protocol):
@@ -79,9 +79,9 @@ def load_agent(
 
     Args:
         spec: "random" (uniform); "sticky" or "sticky:0.8" (repeats its last action with that
-            probability); "forward" or "forward:0.6" (that share of action 1, forward in Memory
-            Maze, else another at random); "wall" (forward to a wall, then turns) or "seek" (the
-            same, but steers to the target of the border's colour), both for Memory Maze; or the
+            probability); "forward" or "forward:0.6" (that share of action 1, else another at
+            random); a scripted agent of a family of environments, such as "wall" (forward to a
+            wall, then turns) or "seek" (the same, but steers to the target asked for); or the
             path of a zip saved by PPO or RecurrentPPO, or of a folder that holds one as
             `agent.zip`. Stable-Baselines3 zips contain pickled Python objects: load only those
             you trust.
@@ -124,7 +124,19 @@ def _scripted(spec: str, action_space: spaces.Space, seed: int) -> Agent:
         raise ConfigError(f"{name} takes no number, so write just {name!r} and not {spec!r}")
     if name == "random":
         return RandomAgent(spec, action_space, seed)
-    return (WallAgent if name == "wall" else SeekAgent)(spec, action_space, seed)
+    family = _families()[name]
+    made: Agent = family.load(family.agents[name])(spec, action_space, seed)
+    return made
+
+
+def _families() -> dict[str, Family]:
+    """Name of a scripted agent → the family that brings it."""
+    return {name: family for family in families() for name in family.agents}
+
+
+def scripted_names() -> list[str]:
+    """What `is_scripted` knows."""
+    return [*SCRIPTED, *_families()]
 
 
 class _SavedAgent:
@@ -251,7 +263,7 @@ def _probability(name: str, text: str, default: float) -> float:
 
 def is_scripted(spec: str | Path) -> bool:
     """Whether `spec` names an agent that no file is needed for."""
-    return str(spec).partition(":")[0] in SCRIPTED
+    return str(spec).partition(":")[0] in scripted_names()
 
 
 def find_zip(spec: str | Path) -> Path:
@@ -266,7 +278,7 @@ def find_zip(spec: str | Path) -> Path:
             return candidate
     raise CheckpointError(
         f"no agent at {path}; give the zip that dreamenv train-agent or Stable-Baselines3 saved, "
-        f"the folder of a run, or one of {', '.join(SCRIPTED)}"
+        f"the folder of a run, or one of {', '.join(scripted_names())}"
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.attributes import with_limit
 from dreamenv.dream.keys import Keys
+from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.state import DreamState, seeded
 from dreamenv.dream.vector_env import RENDER_MODES, DreamVectorEnv, Observation, draw_for
@@ -34,7 +35,7 @@ class DreamEnv(gymnasium.Env):
 
     def __init__(
         self,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         horizon: int = 256,
         steps: int | None = None,
         device: str = "auto",
@@ -67,7 +68,7 @@ class DreamEnv(gymnasium.Env):
     def from_rollouts(
         cls,
         rollouts: str | Path,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         count: int = 64,
         length: int = 32,
         seed: int = 0,

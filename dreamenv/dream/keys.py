@@ -7,27 +7,8 @@ import string
 from gymnasium.spaces import Discrete, Space
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.memory_maze.simulator import ACTIONS as MEMORY_MAZE_ACTIONS
+from dreamenv.real.plugin import Keys, family_of
 
-Keys = dict[tuple[int, ...], int]
-"""Key codes pressed together, as pygame and `ord` number them, → action."""
-
-# pygame's codes of the arrows, which must not need pygame to be looked up.
-_RIGHT, _LEFT, _UP = 1073741903, 1073741904, 1073741906
-
-# Its actions: none, forward, turn left, turn right, forward and left, forward and right.
-_MEMORY_MAZE: Keys = {
-    (ord("w"),): 1,
-    (ord("a"),): 2,
-    (ord("d"),): 3,
-    (ord("w"), ord("a")): 4,
-    (ord("w"), ord("d")): 5,
-    (_UP,): 1,
-    (_LEFT,): 2,
-    (_RIGHT,): 3,
-    (_UP, _LEFT): 4,
-    (_UP, _RIGHT): 5,
-}
 _PLAIN = string.digits + string.ascii_lowercase
 
 
@@ -43,8 +24,9 @@ def action_meanings(env_id: str, actions: Space) -> list[str]:
     """
     if not isinstance(actions, Discrete):
         raise EnvironmentUsageError(f"actions from {actions} are continuous and have no names")
-    if env_id.startswith("MemoryMaze-") and actions == Discrete(len(MEMORY_MAZE_ACTIONS)):
-        return [name.upper() for name in MEMORY_MAZE_ACTIONS]
+    family = family_of(env_id)
+    if family is not None and family.actions and actions == Discrete(len(family.actions)):
+        return [name.upper() for name in family.actions]
     return [str(int(actions.start) + i) for i in range(int(actions.n))]
 
 
@@ -63,7 +45,8 @@ def keys_to_action(env_id: str, actions: Space) -> Keys:
             f"there are no default keys for actions from {actions}; "
             "give play(env, keys_to_action=...) your own"
         )
-    if env_id.startswith("MemoryMaze-") and actions == Discrete(6):
-        return dict(_MEMORY_MAZE)
+    family = family_of(env_id)
+    if family is not None and family.keys and actions == Discrete(len(family.actions)):
+        return dict(family.keys)
     start = int(actions.start)
     return {(ord(key),): start + i for i, key in enumerate(_PLAIN[: int(actions.n)])}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.rollouts.actions import to_model
 from dreamenv.world_model.isolation import isolated
@@ -53,7 +54,7 @@ class EpisodeMemory:
     def __init__(
         self,
         num_envs: int,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
@@ -156,7 +157,7 @@ class WithMemory(gymnasium.Wrapper):
     def __init__(
         self,
         env: gymnasium.Env,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
@@ -196,7 +197,7 @@ class WithMemoryVector(VectorWrapper):
     def __init__(
         self,
         env: VectorEnv,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:

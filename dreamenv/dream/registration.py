@@ -6,12 +6,13 @@ from typing import Any
 
 import gymnasium
 
+from dreamenv.real.plugin import default_checkpoint, families
+
 BUNDLED: dict[str, dict[str, Any]] = {
-    # This model's frames fade into an average one after about 16 steps (docs/results/), so longer
-    # episodes would teach an agent little.
-    "DreamEnv-MemoryMaze-v0": {"checkpoint": "bundled:memory_maze_9x9", "horizon": 32},
+    env_id: dict(arguments) for family in families() for env_id, arguments in family.dreams.items()
 }
-"""Environment id → arguments; checkpoints stand under `dreamenv/checkpoints/`."""
+"""Id of a bundled dream → its arguments; checkpoints stand under `dreamenv/checkpoints/`."""
+DEFAULT_CHECKPOINT = default_checkpoint()
 
 
 def register_dream_envs() -> None:

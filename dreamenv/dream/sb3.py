@@ -15,6 +15,7 @@ from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError, MissingDependencyError
 from dreamenv.core.quiet import without_gym_notice
 from dreamenv.dream.memory import EPISODE_CONTEXT, EpisodeMemory, only
+from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.vector_env import DreamVectorEnv
 
 try:
@@ -211,7 +212,7 @@ class VecWithMemory(VecEnvWrapper):
     def __init__(
         self,
         venv: VecEnv,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:

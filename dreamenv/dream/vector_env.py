@@ -24,6 +24,7 @@ from dreamenv.dream.arguments import (
 )
 from dreamenv.dream.attributes import SharedAttributes
 from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.reset_options import Beginning, read_options
 from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import OBSERVATIONS, action_space, observation_space
@@ -100,7 +101,7 @@ class DreamVectorEnv(SharedAttributes):
     def __init__(
         self,
         num_envs: int = 1,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         horizon: int = 256,
         steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
@@ -169,7 +170,7 @@ class DreamVectorEnv(SharedAttributes):
     def from_rollouts(
         cls,
         rollouts: str | Path,
-        checkpoint: str | Path = "bundled:memory_maze_9x9",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         count: int = 64,
         length: int = 32,
         seed: int = 0,

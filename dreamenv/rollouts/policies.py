@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from dreamenv.core.errors import MissingDependencyError, RolloutError
+from dreamenv.core.errors import RolloutError
+from dreamenv.real.plugin import Family, Parametrized, families
 from dreamenv.rollouts.spaces import ActionSpace, require_action_space
 
 
@@ -84,15 +84,19 @@ def draw_action(space: ActionSpace, rng: np.random.Generator) -> Any:
     return np.asarray(drawn, space.dtype)
 
 
-# Name -> (module, class, keyword that the number behind the colon sets).
-POLICIES: dict[str, tuple[str, str, str | None]] = {
-    "uniform": (__name__, "UniformPolicy", None),
-    "sticky": (__name__, "StickyPolicy", "stickiness"),
-    "wandering": ("dreamenv.real.memory_maze.policies", "WanderingPolicy", None),
-    "out_and_back": ("dreamenv.real.memory_maze.policies", "OutAndBackPolicy", "noise"),
-    "secluded": ("dreamenv.real.memory_maze.secluded_policy", "SecludedPolicy", "steps"),
-    "goal": ("dreamenv.real.memory_maze.policies", "GoalSeekingPolicy", "noise"),
+GENERIC = {
+    "uniform": Parametrized(f"{__name__}:UniformPolicy"),
+    "sticky": Parametrized(f"{__name__}:StickyPolicy", "stickiness"),
 }
+"""Policies for any environment; families of environments bring their own besides."""
+
+
+def policies() -> dict[str, tuple[Parametrized, Family | None]]:
+    """Name → the policy, and the family that brings it."""
+    known: dict[str, tuple[Parametrized, Family | None]] = {}
+    for family in families():
+        known |= {name: (policy, family) for name, policy in family.policies.items()}
+    return known | {name: (policy, None) for name, policy in GENERIC.items()}
 
 
 AGENT = "agent:"
@@ -134,29 +138,26 @@ def make_policy(
         agents = agents or AgentOptions()
         return AgentPolicy(spec.removeprefix(AGENT), agents.memory, agents.trust, identity)
     name, colon, number = spec.partition(":")
-    if name not in POLICIES:
-        nearest = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.0)[0]
+    known = policies()
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise RolloutError(
             f"there is no policy {name!r}; did you mean {nearest!r}? "
-            f"Known policies: {', '.join(POLICIES)}, and agent:PATH for a trained agent"
+            f"Known policies: {', '.join(known)}, and agent:PATH for a trained agent"
         )
-    module_name, class_name, keyword = POLICIES[name]
+    policy, family = known[name]
     arguments: dict[str, float] = {}
     if colon:
-        if keyword is None:
+        if policy.number is None:
             raise RolloutError(f"the policy {name!r} takes no number; write just {name!r}")
         try:
-            arguments[keyword] = float(number)
+            arguments[policy.number] = float(number)
         except ValueError:
             raise RolloutError(
                 f"{spec!r}: {number!r} is no number; write for example '{name}:0.5'"
             ) from None
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"the policy {name!r} needs {error.name}; "
-            "install it with `pip install 'dreamenv[memory-maze]'`"
-        ) from error
-    policy: Policy = getattr(module, class_name)(**arguments)
-    return policy
+    if family is None:
+        made: Policy = globals()[policy.place.partition(":")[2]](**arguments)
+    else:
+        made = family.load(policy.place)(**arguments)
+    return made

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.real.plugin import family_of
 from dreamenv.rollouts.store import RolloutStore
+
+
+def such_as(env_id: str) -> str:
+    """ ", such as ID": a relative of this environment that tells its pose, if there is one."""
+    family = family_of(env_id)
+    return f" ({family.with_pose})" if family and family.with_pose else ""
 
 
 def read_poses(store: RolloutStore, episode: int, keys: Sequence[str]) -> np.ndarray:
@@ -22,7 +29,7 @@ def read_poses(store: RolloutStore, episode: int, keys: Sequence[str]) -> np.nda
         raise RolloutError(
             f"{store.path} holds no info {missing[0] if missing else '(none named)'!r}, so poses "
             f"are unknown; it has {sorted(info) or 'none'}: collect from an environment that "
-            "tells them (MemoryMaze-7x7-ExtraObs-v0) with --record-info " + " ".join(keys)
+            f"tells them{such_as(store.env_id)} with --record-info {' '.join(keys)}"
         )
     parts = [info[key].reshape(len(info[key]), -1).astype(np.float32) for key in keys]
     return np.concatenate(parts, 1)

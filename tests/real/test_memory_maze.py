@@ -14,12 +14,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.real.memory_maze import EPISODE_STEPS, FAMILY
 from dreamenv.real.memory_maze.env import MemoryMazeEnv
 from dreamenv.real.memory_maze.policies import GoalSeekingPolicy
 from dreamenv.real.memory_maze.simulator import MazeSimulator
-from dreamenv.real.registration import EPISODE_STEPS, register_real_envs
-
-register_real_envs()
 
 _REPOSITORY = Path(__file__).parents[2]
 _ACTIONS = (1, 1, 4, 2, 1, 5, 3, 1) * 3
@@ -66,14 +64,14 @@ def test_ids_are_registered_with_their_limit(size: int, steps: int, suffix: str)
 
 def test_registering_twice_changes_nothing() -> None:
     before = dict(gymnasium.registry)
-    register_real_envs()
+    FAMILY.register()
     assert gymnasium.registry == before
 
 
 def test_registration_loads_no_simulator() -> None:
     code = (
-        "import sys; from dreamenv.real.registration import register_real_envs; "
-        "register_real_envs(); print([m for m in ('mujoco', 'dm_control', 'torch') "
+        "import sys; from dreamenv.real.memory_maze import FAMILY; "
+        "FAMILY.register(); print([m for m in ('mujoco', 'dm_control', 'torch') "
         "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

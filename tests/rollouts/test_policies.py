@@ -10,6 +10,7 @@ from counting_env import CountingEnv
 from gymnasium.spaces import Box, Discrete
 
 from dreamenv.core.errors import MissingDependencyError, RolloutError
+from dreamenv.real.plugin import Parametrized
 from dreamenv.rollouts.policies import make_policy
 
 SPACES = [
@@ -68,9 +69,10 @@ def test_bad_names(spec, message):
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    import dreamenv.rollouts.policies as policies
+    from dreamenv.real.memory_maze import FAMILY
 
-    monkeypatch.setitem(policies.POLICIES, "far", ("a_simulator_not_installed.x", "Far", None))
+    far = Parametrized("a_simulator_not_installed.x:Far")
+    monkeypatch.setitem(FAMILY.policies, "far", far)  # a dict, whatever its type says
     assert "a_simulator_not_installed" not in sys.modules
     with pytest.raises(MissingDependencyError, match=r"pip install 'dreamenv\[memory-maze\]'"):
         make_policy("far")

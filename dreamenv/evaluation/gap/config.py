@@ -10,6 +10,7 @@ from dreamenv.core.deprecation import renamed_arguments
 from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.gap.exploitation import TOLERANCE
 from dreamenv.evaluation.gap.transfer import Contender
+from dreamenv.real.plugin import default_dream
 
 
 @renamed_arguments(real_id="real", dream_id="dream")
@@ -26,7 +27,7 @@ class GapConfig:
     seek."""
     real: str
     """Gymnasium id of the real environment, or module:id."""
-    dream: str = "DreamEnv-MemoryMaze-v0"
+    dream: str = default_dream()
     """Gymnasium id of the dream."""
     population: tuple[str, ...] = ()
     """More agents, for the ranking only."""

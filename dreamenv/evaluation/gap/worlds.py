@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError
+from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.spaces import observation_space
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -45,7 +46,7 @@ def dream_arguments(env_id: str, kwargs: dict[str, Any] | None = None) -> dict[s
     if ours:
         raise ConfigError(f"leave {ours[0]!r} out of the dream's arguments: it is set here")
     own = {name: value for name, value in spec.kwargs.items() if name not in SET_HERE}
-    return {"checkpoint": "bundled:memory_maze_9x9", **own, **(kwargs or {})}
+    return {"checkpoint": DEFAULT_CHECKPOINT, **own, **(kwargs or {})}
 
 
 def make_dream(

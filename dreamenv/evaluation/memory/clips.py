@@ -12,6 +12,7 @@ from dreamenv.core.errors import RolloutError
 from dreamenv.dream.spawns import without_first_action
 from dreamenv.evaluation.metrics.held_out_data import describe_store
 from dreamenv.rollouts.episode import Episode
+from dreamenv.rollouts.poses import such_as
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import model_time
 from dreamenv.world_model.preprocessing import fit_frames
@@ -147,8 +148,7 @@ def pose_of(stretch: Episode, store: RolloutStore, episode: int) -> np.ndarray:
     if missing:
         raise RolloutError(
             f"{store.path}: episode {episode} was recorded without {' and '.join(missing)}, and "
-            "memory tasks need poses; collect with `dreamenv collect --env "
-            "MemoryMaze-7x7-ExtraObs-v0 --record-info agent_pos agent_dir maze_layout "
-            "targets_pos target_index ...` (only the -ExtraObs ids tell them)"
+            "memory tasks need poses; collect from an environment that tells "
+            f"them{such_as(store.env_id)}, with --record-info {' '.join(POSE)} ..."
         )
     return np.concatenate([stretch.info[key] for key in POSE], -1).astype(np.float32)

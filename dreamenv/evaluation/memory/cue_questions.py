@@ -1,7 +1,7 @@
 """Questions about targets that went out of view: which colour lies where one was last seen?
 
 A sighting ends with the last frame that may show a trace of the target
-(`target_sightings.Sightings.seen`); what counts as elapsed since is therefore never too much. The
+(`Sightings.seen`); what counts as elapsed since is therefore never too much. The
 question is asked at the sighting's best view, the pose with the most pixels of the target.
 """
 
@@ -9,22 +9,77 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.evaluation.memory.clips import pose_of
-from dreamenv.real.memory_maze.target_sightings import Sightings, target_sightings
+from dreamenv.real.plugin import families, family_of
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.preprocessing import fit_frames
 
-INFOS = ("agent_pos", "agent_dir", "targets_pos", "maze_layout")
 WELL_VISIBLE = 0.01
 """A question is asked about a target that filled at least this share of the frame: 41 of 64²."""
 GAP = 15
 """Environment frames out of view that do not end a sighting."""
 TOLERANCE = 0.2
 """A distance of d stands for elapsed frames within this share of it."""
+
+
+class Sightings(Protocol):
+    """One target in the T frames of an episode."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(T, H, W) bool: pixels that show the target."""
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T,) bool: there may be a trace of it."""
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(T,) number of pixels that show the target."""
+
+
+class Cues(Protocol):
+    """What a family of environments tells about the colours of its targets (`Family.cues`)."""
+
+    INFOS: tuple[str, ...]
+    """Infos that must have been recorded."""
+    NAMES: tuple[str, ...]
+    """Name of colour 0, 1, …; target i has colour i."""
+    NEAR_COLOUR: float
+    """Within what distance `name_colour` names a colour."""
+    NO_COLOUR: int
+    """What `name_colour` answers where none is near; negative."""
+
+    def target_sightings(self, *args: Any) -> Sightings:
+        """Where a target is in frames, seen from positions (T, 2) in directions (T, 2)."""
+
+    def name_colour(self, pixels: np.ndarray, targets: int) -> np.ndarray:
+        """Which of the first `targets` colours pixels (…, 3) have, or `NO_COLOUR`."""
+
+    def nearest_colour(self, pixels: np.ndarray, targets: int) -> np.ndarray:
+        """Which of the first `targets` colours pixels (…, 3) are nearest to."""
+
+
+def cues_of(env_id: str) -> Cues:
+    """What is known about targets in an environment.
+
+    Raises:
+        RolloutError: nothing is.
+    """
+    family = family_of(env_id)
+    if family is None or not family.cues:
+        known = [each.name for each in families() if each.cues]
+        raise RolloutError(
+            f"cue recall asks for the colours of targets, and nothing tells those of {env_id}; "
+            f"it is defined for {', '.join(known)}"
+        )
+    cues: Cues = family.load(family.cues)
+    return cues
 
 
 @dataclass(frozen=True)
@@ -74,17 +129,18 @@ def view_episode(
     """
     recorded = store.read(episode)
     poses = pose_of(recorded, store, episode)[::stride]
-    missing = [key for key in INFOS if key not in recorded.info]
+    cues = cues_of(store.env_id)
+    missing = [key for key in cues.INFOS if key not in recorded.info]
     if missing:
         raise RolloutError(
             f"{store.path}: episode {episode} was recorded without {' and '.join(missing)}, so "
-            "where targets are is unknown; collect with `dreamenv collect --env "
-            f"MemoryMaze-7x7-ExtraObs-v0 --record-info {' '.join(INFOS)} ...`"
+            "where targets are is unknown; collect with `dreamenv collect --record-info "
+            f"{' '.join(cues.INFOS)} ...`"
         )
     frames = fit_frames(recorded.observation[::stride], size)
     places, layout = recorded.info["targets_pos"][0], recorded.info["maze_layout"][0]
     targets = [
-        target_sightings(frames, poses[:, :2], poses[:, 2:], place, index, layout)
+        cues.target_sightings(frames, poses[:, :2], poses[:, 2:], place, index, layout)
         for index, place in enumerate(places)
     ]
     return EpisodeView(frames, poses, targets)

@@ -30,21 +30,16 @@ from dreamenv.evaluation.memory.cue_questions import (
     GAP,
     TOLERANCE,
     WELL_VISIBLE,
+    Cues,
     EpisodeView,
     Question,
+    cues_of,
     draw_questions,
     view_episode,
 )
 from dreamenv.evaluation.memory.probe import cross_fitted
 from dreamenv.evaluation.metrics.held_out_data import describe_store
 from dreamenv.evaluation.metrics.open_loop import reconstruct
-from dreamenv.real.memory_maze.target_colours import (
-    NAMES,
-    NEAR_COLOUR,
-    NO_COLOUR,
-    name_colour,
-    nearest_colour,
-)
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.dynamics import Stream
@@ -52,7 +47,7 @@ from dreamenv.world_model.preprocessing import to_uint8
 from dreamenv.world_model.state import State
 
 DISTANCES = (50, 100, 200, 500, 1000)
-"""In environment frames; Memory Maze takes 4 a second."""
+"""In environment frames."""
 PIECE = 64
 """Most frames watched by one call; answers do not depend on it."""
 
@@ -72,8 +67,8 @@ class CueRecall:
 
     about: dict[str, Any]
     """Data and protocol, as plain data."""
-    targets: int
-    """How many colours there are to choose from."""
+    names: tuple[str, ...]
+    """Of the colours there are to choose from."""
     distances: tuple[int, ...]
     episode: np.ndarray
     target: np.ndarray
@@ -89,7 +84,7 @@ class CueRecall:
     read: dict[str, np.ndarray]
     """Way of reading → answers. `probe`, `probe control`, `decode`, `decode nearest`,
     `decode nearest control`, `reconstruction`. `nearest` chooses the likest colour however far it
-    is; otherwise `NO_COLOUR` where none is near, which counts as wrong."""
+    is; otherwise `Cues.NO_COLOUR` where none is near, which counts as wrong."""
     psnr: dict[str, np.ndarray]
     """`decode`, `decode control`, `reconstruction` → dB over the target's pixels."""
     seed: int
@@ -121,7 +116,7 @@ class CueRecall:
             "answers": self._counts(here),
             "chance": max(self._counts(here).values()) / count,
             "accuracy": {way: self._mean(self.correct(way), here) for way in self.read},
-            "no_colour": float((self.read["decode"][here] == NO_COLOUR).mean()),
+            "no_colour": float((self.read["decode"][here] < 0).mean()),
             "psnr_db": {name: self._mean(values, here) for name, values in self.psnr.items()},
             "no_other_target_seen_since": {
                 "questions": int(alone.sum()),
@@ -133,8 +128,8 @@ class CueRecall:
         }
 
     def _counts(self, chosen: np.ndarray) -> dict[str, int]:
-        counts = np.bincount(self.target[chosen], minlength=self.targets)
-        return {NAMES[target]: int(count) for target, count in enumerate(counts)}
+        counts = np.bincount(self.target[chosen], minlength=len(self.names))
+        return {self.names[target]: int(count) for target, count in enumerate(counts)}
 
     def _mean(self, values: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
         return mean_interval(values[chosen], self.episode[chosen], seed=self.seed).to_json()
@@ -154,8 +149,8 @@ def cue_recall(
 
     Args:
         model: the world model.
-        store: rollouts of Memory Maze that it never trained on, with agent_pos, agent_dir,
-            targets_pos and maze_layout recorded. Distances of 500 and more need episodes that
+        store: rollouts that it never trained on, of a family that has cues, with what they need
+            recorded (`Cues.INFOS`). Distances of 500 and more need episodes that
             stay away from a target for that long.
         stride: environment frames per model frame.
         distances: in environment frames; a question counts for one if the target was seen last
@@ -178,6 +173,7 @@ def cue_recall(
         raise ConfigError(
             f"stride, queries and distances must be at least 1: {stride}, {queries}, {distances}"
         )
+    cues = cues_of(store.env_id)
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     asked: list[Question] = []
@@ -212,14 +208,22 @@ def cue_recall(
         "most_questions_per_distance_and_episode": queries,
         "well_visible_share_of_frame": WELL_VISIBLE,
         "sighting_joins_gaps_of_frames": GAP,
-        "colour_is_near_within": NEAR_COLOUR,
+        "colour_is_near_within": cues.NEAR_COLOUR,
         "probe": "ridge logistic regression, fitted on half of the episodes, scored on the other",
         "confidence": CONFIDENCE,
         "intervals": "bootstrap over episodes",
         "seed": seed,
     }
     return _read(
-        model, asked, _joined(answered), _joined(controls), targets, tuple(distances), about, seed
+        model,
+        cues,
+        asked,
+        _joined(answered),
+        _joined(controls),
+        targets,
+        tuple(distances),
+        about,
+        seed,
     )
 
 
@@ -263,6 +267,7 @@ def _joined(parts: list[Answers]) -> Answers:
 
 def _read(
     model: WorldModel,
+    cues: Cues,
     asked: list[Question],
     answered: Answers,
     controls: Answers,
@@ -282,10 +287,12 @@ def _read(
     read = {
         "probe": probed(answered.features),
         "probe control": probed(controls.features),
-        "decode": name_colour(colours, targets),
-        "decode nearest": nearest_colour(colours, targets),
-        "decode nearest control": nearest_colour(_target_means(controls.images, asked), targets),
-        "reconstruction": name_colour(_target_means(decoded, asked), targets),
+        "decode": cues.name_colour(colours, targets),
+        "decode nearest": cues.nearest_colour(colours, targets),
+        "decode nearest control": cues.nearest_colour(
+            _target_means(controls.images, asked), targets
+        ),
+        "reconstruction": cues.name_colour(_target_means(decoded, asked), targets),
     }
     psnr = {
         "decode": _target_psnr(answered.images, asked),
@@ -294,7 +301,7 @@ def _read(
     }
     return CueRecall(
         about=about,
-        targets=targets,
+        names=tuple(cues.NAMES[:targets]),
         distances=distances,
         episode=episode,
         target=target,

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
-from dreamenv.real.memory_maze.simulator import ACTIONS, IMAGE_SIZE, SIZES, MazeSimulator
+from dreamenv.real.memory_maze import ACTIONS
+from dreamenv.real.memory_maze.simulator import IMAGE_SIZE, SIZES, MazeSimulator
 
 
 class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):

@@ -19,15 +19,7 @@ from dreamenv.real.memory_maze.simulator_import import import_memory_maze
 
 IMAGE_SIZE = 64
 BORDER = 2
-ACTIONS = (
-    "noop",
-    "forward",
-    "left",
-    "right",
-    "forward+left",
-    "forward+right",
-)
-# (roll, steer) control of each action.
+# (roll, steer) control of each of `ACTIONS`.
 _CONTROLS = np.array([[0, 0], [-1, 0], [0, -1], [0, 1], [-1, -1], [-1, 1]], dtype=np.float64)
 _CONTROL_TIMESTEP = 0.25  # seconds, i.e. 4 actions per second
 

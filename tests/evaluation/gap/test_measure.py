@@ -182,7 +182,7 @@ def test_an_environment_that_goes_back_is_reset_once_a_spawn(ring: pytest.Monkey
     SavingRingEnv.resets = 0
     saved = gap(population=POPULATION[:4]).result
     assert SavingRingEnv.resets == SPAWNS
-    again = gap(population=POPULATION[:4], real_id="Ring-v0").result
+    again = gap(population=POPULATION[:4], real="Ring-v0").result
     assert again["agents"] == saved["agents"] and again["exploitation"] == saved["exploitation"]
 
 
@@ -323,7 +323,7 @@ def test_mistyped_options_are_explained(tmp_path: Path, capsys: pytest.CaptureFi
     assert "is a file; give a folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command[:-1], str(tmp_path / "new"), "--transfer", "runs/a"])
-    assert "label=agent" in capsys.readouterr().err
+    assert "Value error" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

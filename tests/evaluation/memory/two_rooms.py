@@ -88,7 +88,7 @@ def episode_of(swapped: bool, seed: int, without: str = "") -> Episode:
 def write_episodes(path: Path, episodes: list[Episode]) -> Path:
     """A store of episodes."""
     frames = Box(0, 255, (*SIZE, 3), np.uint8)
-    with RolloutWriter(path, "TwoRooms-v0", frames, Discrete(1)) as writer:
+    with RolloutWriter(path, "MemoryMaze-TwoRooms-v0", frames, Discrete(1)) as writer:
         for episode in episodes:
             writer.append(episode)
     return path
