@@ -7,7 +7,7 @@ import string
 from gymnasium.spaces import Discrete, Space
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.plugin import Keys, family_of
+from dreamenv.real.plugin import Family, Keys, family_of
 
 _PLAIN = string.digits + string.ascii_lowercase
 
@@ -25,7 +25,7 @@ def action_meanings(env_id: str, actions: Space) -> list[str]:
     if not isinstance(actions, Discrete):
         raise EnvironmentUsageError(f"actions from {actions} are continuous and have no names")
     family = family_of(env_id)
-    if family is not None and family.actions and actions == Discrete(len(family.actions)):
+    if family is not None and _are_of(family, actions):
         return [name.upper() for name in family.actions]
     return [str(int(actions.start) + i) for i in range(int(actions.n))]
 
@@ -46,7 +46,12 @@ def keys_to_action(env_id: str, actions: Space) -> Keys:
             "give play(env, keys_to_action=...) your own"
         )
     family = family_of(env_id)
-    if family is not None and family.keys and actions == Discrete(len(family.actions)):
+    if family is not None and family.keys and _are_of(family, actions):
         return dict(family.keys)
     start = int(actions.start)
     return {(ord(key),): start + i for i, key in enumerate(_PLAIN[: int(actions.n)])}
+
+
+def _are_of(family: Family, actions: Discrete) -> bool:
+    """Whether these are the usual actions of the family."""
+    return bool(family.actions) and actions == Discrete(len(family.actions))

@@ -25,6 +25,7 @@ FAMILY = Family(
     owns=lambda env_id: env_id.startswith("Pond-"),
     policies={"rower": Parametrized("ponds:Rower", "pace")},
     agents={"duck": "ponds:Duck"},
+    actions=("rest", "row", "fish", "dive", "quack"),
     keys={(ord("q"),): 4},
 )
 
