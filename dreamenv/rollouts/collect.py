@@ -84,7 +84,7 @@ def collect(
             limit.
         record_info: keys of numeric, fixed-shape infos to record.
         progress: show a progress bar.
-        step_timeout: seconds after which a step, a reset, or making the environment hangs.
+        step_timeout: seconds after which a step or a reset of the environment hangs.
         trust_agent: load agents although their files could run code.
         agent_memory: checkpoint of the world model whose memory an agent observes.
 

@@ -27,6 +27,8 @@ from dreamenv.rollouts.worker import STOP_SIGNALS, run_worker
 POLL_SECONDS = 0.5
 # A worker notices the closed pipe when it next reports; slow environments need a while to close.
 CLOSE_SECONDS = 10
+# Making an environment includes importing it; some download or compile then.
+MAKING_SECONDS = 600.0
 # How long a hanging process may take to write down where it hangs.
 DUMP_SECONDS = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -111,8 +113,8 @@ class Crew:
         settings: what the workers record.
         size: number of processes.
         stop: when set, a worker that fails or dies is no error: the same signal may have hit it.
-        timeout: seconds without progress after which a worker hangs: within one step or reset of
-            its environment, or while making it.
+        timeout: seconds within one step or reset of its environment after which a worker hangs;
+            making the environment may take `MAKING_SECONDS` if that is longer.
     """
 
     def __init__(
@@ -206,8 +208,9 @@ class Crew:
                 worker.index = None
         for worker in list(self._workers):
             worker.look()
-            if worker.silent > self._timeout:
-                results += self._replace(worker, f"hung for {self._timeout:g} seconds", stored)
+            most = self._timeout if worker.ready else max(self._timeout, MAKING_SECONDS)
+            if worker.silent > most:
+                results += self._replace(worker, f"hung for {most:g} seconds", stored)
         while self._again and any(map(self._is_idle, self._workers)):
             self.start(self._again.pop(0))
         return results
