@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -43,7 +43,8 @@ Observation = Any
 """uint8 frames, or a dictionary of `frame` and `memory`; as the observation space says."""
 
 
-class DreamVectorEnv(SharedAttributes):
+# VectorEnv by name: libraries tell what an environment is by its class's direct bases (skrl).
+class DreamVectorEnv(SharedAttributes, VectorEnv):
     """A batch of dreamt environments.
 
     An episode begins from a *spawn*: the model watches a short stretch of real frames, the last

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium import wrappers
 from gymnasium.utils.env_checker import check_env, data_equivalence
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import dreamenv  # noqa: F401  (registers the ids)
 from dreamenv.dream.env import DreamEnv
@@ -93,6 +93,11 @@ def same_info(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             same_info(ours[name], theirs[name])
         else:
             assert data_equivalence(list(ours[name][mask]), list(theirs[name][mask])), name
+
+
+def test_environments_are_told_by_their_direct_bases() -> None:
+    """As skrl tells which wrapper an environment needs."""
+    assert gymnasium.Env in DreamEnv.__bases__ and VectorEnv in DreamVectorEnv.__bases__
 
 
 def test_time_limit(counting: None) -> None:
