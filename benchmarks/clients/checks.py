@@ -58,7 +58,7 @@ class Check:
     needs: tuple[str, ...] = ()
     """Modules without which it cannot run, beyond the client's own."""
     dreams_only: bool = False
-    """Whether it is about what only dreams have."""
+    """Whether it is about what only dreams have, or would build mazes by the dozen."""
     processes: bool = False
     """Whether it starts processes, each of which takes seconds to begin."""
 
