@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import time
-from pathlib import Path
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -19,8 +18,9 @@ from tqdm import tqdm
 
 from dreamenv.agents.config import AgentConfig
 from dreamenv.agents.evaluation import Evaluation, evaluate
+from dreamenv.agents.resuming import remove_other_episodes, save_episodes
 from dreamenv.agents.run_folder import RunFolder
-from dreamenv.agents.saving import save_model
+from dreamenv.agents.saving import save_model, unsaved
 from dreamenv.agents.videos import encode_gif
 from dreamenv.core.files import atomic_write_bytes
 
@@ -57,22 +57,29 @@ class BetweenUpdates(BaseCallback):
 
 
 class SaveAgent(BetweenUpdates):
-    """Replaces the saved agent by the present one, atomically."""
+    """Replaces the saved agent by the present one, atomically, with its episodes under way."""
 
-    def __init__(self, path: Path, every: int, last: int) -> None:
+    def __init__(self, folder: RunFolder, every: int, last: int) -> None:
         super().__init__(every, last)
-        self.path = path
+        self.folder = folder
 
     def act(self) -> None:
         """Write the agent with its step count, optimiser and random state."""
-        save_model(self.model, self.path)
+        episodes = self.folder.episodes_path(self.model.num_timesteps)
+        try:
+            save_episodes(self.model, episodes)  # type: ignore[arg-type]
+        except OSError as error:
+            raise unsaved(episodes, error) from error
+        # From here on the episodes are those of the agent in the folder.
+        save_model(self.model, self.folder.agent)
+        remove_other_episodes(episodes)
 
 
 class KeepAgent(BetweenUpdates):
     """Saves a copy of the agent that no later one replaces."""
 
-    def __init__(self, folder: RunFolder, every: int, last: int) -> None:
-        super().__init__(every, last)
+    def __init__(self, folder: RunFolder, every: int) -> None:
+        super().__init__(every, folder.last_kept_step())
         self.folder = folder
 
     def act(self) -> None:
@@ -128,18 +135,6 @@ class EvaluateAgent(BetweenUpdates):
             record_frames=VIDEO_FRAMES if config.video else 0,
         )
         step = self.model.num_timesteps
-        self.folder.append_evaluation(
-            {
-                "step": step,
-                "env": config.evaluation_env()[0],
-                "seed": config.eval_seed,
-                "episodes": len(result.returns),
-                "return_mean": result.mean,
-                "return_standard_error": result.standard_error,
-                "returns": result.returns,
-                "lengths": result.lengths,
-            }
-        )
         curves = {
             "eval/return_mean": result.mean,
             "eval/return_standard_error": result.standard_error,
@@ -157,6 +152,20 @@ class EvaluateAgent(BetweenUpdates):
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer._get_file_writer().add_summary(Summary(value=values), step)
+                output.writer.flush()
+        # Written last: what has no line here is taken out of the charts and made up for.
+        self.folder.append_evaluation(
+            {
+                "step": step,
+                "env": config.evaluation_env()[0],
+                "seed": config.eval_seed,
+                "episodes": len(result.returns),
+                "return_mean": result.mean,
+                "return_standard_error": result.standard_error,
+                "returns": result.returns,
+                "lengths": result.lengths,
+            }
+        )
 
     def _save_video(self, result: Evaluation, step: int) -> Summary.Value:
         captions = [

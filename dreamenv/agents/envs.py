@@ -9,6 +9,7 @@ import gymnasium
 from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
+from dreamenv.agents.repeatable import RepeatableEpisodes
 from dreamenv.core.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
 from dreamenv.core.errors import ConfigError, DreamEnvError
 
@@ -19,6 +20,7 @@ def make_vec_env(
     seed: int,
     env_kwargs: dict[str, Any],
     memory_from: str | None = None,
+    repeatable: bool = False,
 ) -> VecEnv:
     """Make `num_envs` copies that report episode returns; copy i is seeded with `seed + i`.
 
@@ -31,6 +33,7 @@ def make_vec_env(
         env_kwargs: of the environment.
         memory_from: checkpoint of a world model that watches all copies of a real environment;
             observations are then those of its dreams with `observation="memory"`.
+        repeatable: let episodes of real environments be played again (`RepeatableEpisodes`).
 
     Raises:
         ConfigError: unknown id, arguments that the environment does not take, or a world model
@@ -53,6 +56,7 @@ def make_vec_env(
         n_envs=num_envs,
         seed=seed,
         env_kwargs=env_kwargs,
+        wrapper_class=RepeatableEpisodes if repeatable else None,
         vec_env_cls=DummyVecEnv if num_envs == 1 else SubprocVecEnv,
     )
     if memory_from is None:

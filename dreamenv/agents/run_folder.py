@@ -11,7 +11,10 @@ from typing import Any
 from dreamenv.agents.config import AgentConfig
 from dreamenv.agents.recipes import Recipe
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.event_files import forget_events_after
 from dreamenv.core.files import atomic_write_json, atomic_write_text
+from dreamenv.core.json_lines import keep_json_lines, read_json_lines
+from dreamenv.core.locks import LOCK
 
 FIXED = (
     *("algo", "env", "env_kwargs", "memory_from", "only_memory"),
@@ -21,7 +24,7 @@ FIXED = (
 
 
 class RunFolder:
-    """`agent.zip`, `config.json`, `eval.jsonl`, `tensorboard/`, `kept/`, `videos/` in one path."""
+    """`agent.zip`, `config.json`, `eval.jsonl` and folders for the rest, in one path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,14 +41,23 @@ class RunFolder:
         """Copy of the agent after `step` steps."""
         return self.path / "kept" / f"step_{step:09d}.zip"
 
+    def episodes_path(self, step: int) -> Path:
+        """Folder of the episodes under way in which the agent was saved after `step` steps."""
+        return self.path / "resume" / f"step_{step:09d}"
+
+    def last_kept_step(self) -> int:
+        """Step count of the latest copy; 0 if there is none."""
+        kept = (self.path / "kept").glob("step_*.zip")
+        return max((int(path.stem.removeprefix("step_")) for path in kept), default=0)
+
     def check(self, config: AgentConfig) -> bool:
-        """Whether there is an agent to continue from; writes nothing.
+        """Whether there is an agent to continue from, in a folder that is held; writes nothing.
 
         Raises:
             ConfigError: the folder holds a run and `resume` is not set, holds something else, or
                 holds a run of another algorithm, environment, seed or recipe.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if any(entry.name != LOCK for entry in self.path.iterdir()):
             if not config.resume:
                 raise ConfigError(
                     f"{self.path} already exists; continue it with --resume, "
@@ -85,17 +97,25 @@ class RunFolder:
                 "Resume with the same settings, or choose another --out"
             )
 
-    def read_evaluations(self) -> list[dict[str, Any]]:
-        """The lines of `eval.jsonl`, oldest first."""
-        if not self.evaluations.exists():
-            return []
-        return [json.loads(line) for line in self.evaluations.read_text("utf-8").splitlines()]
+    def forget_after(self, step: int) -> None:
+        """Take out of the logs what a killed run did after the agent that is continued.
+
+        Raises:
+            CheckpointError: a line of `eval.jsonl` is damaged.
+        """
+        keep_json_lines(self.evaluations, lambda line: line.get("step", 0) <= step)
+        forget_events_after(self.tensorboard, step)
+        forget_events_after(self.tensorboard, self.last_evaluated_step(), "eval/")
+        for path in (self.path / "kept").glob("step_*.zip"):
+            if path > self.kept_path(step):
+                path.unlink()
 
     def last_evaluated_step(self) -> int:
         """Step count of the latest evaluation; 0 if there is none."""
-        return max((line["step"] for line in self.read_evaluations()), default=0)
+        lines = read_json_lines(self.evaluations)
+        return max((line.get("step", 0) for line in lines), default=0)
 
     def append_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Add a line. The file is replaced as a whole, so that no reader meets half a line."""
-        lines = [json.dumps(line) for line in [*self.read_evaluations(), evaluation]]
+        lines = [json.dumps(line) for line in [*read_json_lines(self.evaluations), evaluation]]
         atomic_write_text(self.evaluations, "\n".join(lines) + "\n")

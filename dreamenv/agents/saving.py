@@ -34,14 +34,19 @@ def save_model(model: BaseAlgorithm, path: Path) -> None:
     try:
         atomic_write_bytes(path, buffer.getvalue())
     except OSError as error:
-        raise DreamEnvError(
-            f"cannot save the agent to {path}: {error.strerror}; make room, then continue with "
-            "--resume from the agent saved before"
-        ) from error
+        raise unsaved(path, error) from error
+
+
+def unsaved(path: Path, error: OSError) -> DreamEnvError:
+    """The error to raise where something of an agent could not be written."""
+    return DreamEnvError(
+        f"cannot save the agent to {path}: {error.strerror}; make room, then continue with "
+        "--resume from the agent saved before"
+    )
 
 
 def load_model(algo: str, path: Path, env: VecEnv, device: str) -> Model:
-    """Continue from a saved agent: everything but the episodes then under way, which start anew.
+    """Continue from a saved agent; `restore_episodes` brings back the episodes then under way.
 
     Raises:
         CheckpointError: `env` has other spaces than the agent was trained in.
@@ -51,11 +56,11 @@ def load_model(algo: str, path: Path, env: VecEnv, device: str) -> Model:
         model = algorithm.load(path, env=env, device=device)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be continued in this environment: {error}") from error
-    # Loading seeded the environments as at the start; the mazes of the first rollouts again
-    # would be a smaller training set than an uninterrupted run sees.
+    # If episodes have to begin anew, then not with the mazes of the first rollouts, which would
+    # be a smaller training set than an uninterrupted run sees: loading seeded as at the start.
     seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
     env.seed(int(seed >> 1))
-    _restore_random_state(model.random_state)  # type: ignore[union-attr]
+    restore_random_state(model)
     return model
 
 
@@ -69,7 +74,9 @@ def _random_state() -> dict[str, Any]:
     }
 
 
-def _restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(model: Model) -> None:
+    """Let every global generator go on where it was when the agent was saved."""
+    state = model.random_state  # type: ignore[union-attr]
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(torch.from_numpy(state["torch"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,14 +16,23 @@ from dreamenv.agents.callbacks import Clock, EvaluateAgent, KeepAgent, ProgressB
 from dreamenv.agents.config import AgentConfig
 from dreamenv.agents.envs import DEAD_WORKER_ERRORS, close, find_spec, is_dream, make_vec_env
 from dreamenv.agents.observations import OnlyMemory, has_memory, seen_frame
-from dreamenv.agents.recipes import build_model, make_recipe
+from dreamenv.agents.recipes import Model, build_model, make_recipe
+from dreamenv.agents.resuming import restore_episodes
 from dreamenv.agents.run_folder import RunFolder
-from dreamenv.agents.saving import load_model
+from dreamenv.agents.saving import load_model, restore_random_state
 from dreamenv.core.errors import ConfigError, DreamEnvError
+from dreamenv.core.files import remove_unfinished
+from dreamenv.core.locks import hold_folder
 
 
 def run(config: AgentConfig) -> Path:
     """Train as `config` says; see `agents.train`."""
+    with hold_folder(config.out):
+        remove_unfinished(config.out)
+        return _run(config)
+
+
+def _run(config: AgentConfig) -> Path:
     folder = RunFolder(config.out)
     resuming = folder.check(config)
     recipe = make_recipe(config.num_envs, config.hyperparameters)
@@ -32,7 +42,8 @@ def run(config: AgentConfig) -> Path:
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
         env = make_vec_env(
-            config.env, config.num_envs, config.seed, config.env_kwargs, config.memory_from
+            *(config.env, config.num_envs, config.seed, config.env_kwargs, config.memory_from),
+            repeatable=True,
         )
         stack.callback(close, env)
         if config.only_memory:
@@ -47,22 +58,25 @@ def run(config: AgentConfig) -> Path:
             stack.callback(close, eval_env)
         # Nothing is written before everything could be made: a mistake leaves no folder behind.
         folder.describe(config, recipe)
+        folder.forget_after(model.num_timesteps)
         model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
         stack.callback(model.logger.close)
 
         # Saving comes first: an evaluation is never newer than the agent it belongs to.
         callbacks: list[BaseCallback] = [
             Clock(),
-            SaveAgent(folder.agent, config.save_every, model.num_timesteps),
+            SaveAgent(folder, config.save_every, model.num_timesteps),
         ]
         if config.keep_every:
-            callbacks.append(KeepAgent(folder, config.keep_every, model.num_timesteps))
+            callbacks.append(KeepAgent(folder, config.keep_every))
         if eval_env is not None:
             callbacks.append(EvaluateAgent(eval_env, config, folder))
         if config.progress:
             progress_bar = ProgressBar(config.steps)
             stack.callback(progress_bar.close)
             callbacks.append(progress_bar)
+        if resuming:
+            _go_on(model, folder)
         try:
             model.learn(
                 max(0, config.steps - model.num_timesteps),
@@ -76,6 +90,17 @@ def run(config: AgentConfig) -> Path:
                 f"--num-envs). Continue with --resume from the last save in {config.out}"
             ) from error
     return folder.agent
+
+
+def _go_on(model: Model, folder: RunFolder) -> None:
+    """Bring back the episodes that were under way, and say whether that was possible."""
+    step = model.num_timesteps
+    lost = restore_episodes(model, folder.episodes_path(step))
+    restore_random_state(model)  # last: making environments may have drawn numbers
+    how = "exactly as if it had never stopped"
+    if lost:
+        how = f"with new episodes, so not bit for bit as if it had never stopped: {lost}"
+    print(f"training goes on after step {step}, {how}", file=sys.stderr)
 
 
 def _make_evaluation_env(config: AgentConfig, env: VecEnv) -> VecEnv:

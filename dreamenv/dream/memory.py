@@ -7,7 +7,7 @@ learns in the dream and acts in the real environment, with the same memory in bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_dreamer
@@ -127,6 +128,26 @@ class EpisodeMemory:
     def show(self) -> dict[str, NDArray]:
         """What the agents see: the newest `frame` of every episode and the `memory`."""
         return {"frame": self._frames.copy(), "memory": self._features.copy()}
+
+    def get_tensors(self) -> dict[str, Tensor]:
+        """All that is remembered and shown, on the CPU, for `set_tensors`."""
+        parts = self._state.named_tensors()
+        return {
+            "frames": torch.from_numpy(self._frames.copy()),
+            "features": torch.from_numpy(self._features.copy()),
+            **{f"state.{name}": part.to("cpu", copy=True) for name, part in parts},
+        }
+
+    def set_tensors(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Go on from `get_tensors` of the same model; returns whether they are of its shapes."""
+        mine = self.get_tensors()
+        if {n: t.shape for n, t in mine.items()} != {n: t.shape for n, t in tensors.items()}:
+            return False
+        self._frames, self._features = (tensors[n].numpy() for n in ("frames", "features"))
+        self._state = self._state.clone()
+        for name, part in self._state.named_tensors():
+            part.copy_(tensors[f"state.{name}"])
+        return True
 
     def _observe(
         self, state: State, frames: NDArray, actions: NDArray

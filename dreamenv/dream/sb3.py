@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError, MissingDependencyError
@@ -251,6 +252,14 @@ class VecWithMemory(VecEnvWrapper):
             self._begin(ended, np.asarray(frames))
             shown = self._memory.show()
         return shown, rewards, dones, infos
+
+    def get_memory(self) -> dict[str, Tensor]:
+        """What is remembered of the episodes under way."""
+        return self._memory.get_tensors()
+
+    def set_memory(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Go on from `get_memory`; returns whether it is of the same world model."""
+        return self._memory.set_tensors(tensors)
 
     def _begin(self, slots: NDArray, frames: NDArray) -> None:
         self.reset_infos = list(self.venv.unwrapped.reset_infos)  # wrappers do not pass them on
