@@ -11,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from dreamenv.cli.options import command_line
-from dreamenv.core.errors import DreamEnvError
+from dreamenv.core.errors import ConfigError, DreamEnvError
+from dreamenv.core.ranges import require_ranges
 from experiments.job import Job
 
 FAILED, INTERRUPTED = 1, 130
@@ -60,6 +61,11 @@ def run(args: Options) -> int:
     from experiments.suites import suite_named
     from experiments.work import train_and_measure
 
+    require_ranges(
+        args, {"workers": 1, "jobs_limit": 0, "minutes": 0.0}, optional=("jobs_limit", "minutes")
+    )
+    if any(seed < 0 for seed in args.seeds):
+        raise ConfigError(f"seeds must not be negative: {args.seeds}")
     suite = suite_named(args.suite)
     out = args.out or Path("runs") / "compare" / suite.name
     results = args.results or (Path(suite.results) if suite.results else out / "results")

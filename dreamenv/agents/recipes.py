@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.ranges import require_ranges
 
 Model = PPO | RecurrentPPO
 
@@ -51,22 +52,36 @@ class Recipe:
     lstm_hidden_size: int = 256
     """RecurrentPPO only. Actor and critic have an LSTM each: values need memory as well."""
 
+    def __post_init__(self) -> None:
+        least = {"batch_size": 2, "learning_rate_end": 0.0, "ent_coef": 0.0, "vf_coef": 0.0}
+        sizes = ("n_steps", "n_epochs", "features_dim", "net_width", "lstm_hidden_size")
+        require_ranges(
+            self,
+            least | dict.fromkeys(sizes, 1),
+            positive=("learning_rate", "clip_range", "max_grad_norm"),
+            shares=("gamma", "gae_lambda"),
+            prefix="the recipe's ",
+        )
+
 
 def make_recipe(num_envs: int, hyperparameters: dict[str, Any]) -> Recipe:
     """The recipe for `num_envs` parallel environments, with some entries replaced.
 
     Raises:
-        ConfigError: an entry that the recipe does not have.
+        ConfigError: an entry that the recipe does not have, or a value that is impossible.
     """
-    n_steps = max(ROLLOUT_FRAMES // num_envs, 32) // 8 * 8
-    n_steps = hyperparameters.get("n_steps", n_steps)
-    recipe = Recipe(n_steps=n_steps, batch_size=max(n_steps * num_envs // 8, 2))
     known = [entry.name for entry in fields(Recipe)]
     for name in hyperparameters:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1) or known
             raise ConfigError(f"no hyper-parameter {name!r}; did you mean {', '.join(nearest)}?")
-    return replace(recipe, **hyperparameters)
+    n_steps = max(ROLLOUT_FRAMES // num_envs, 32) // 8 * 8
+    recipe = Recipe(**{"n_steps": n_steps, "batch_size": 2, **hyperparameters})
+    if recipe.n_steps * num_envs < 2:
+        raise ConfigError("the recipe's n_steps must be at least 2 where there is 1 environment")
+    if "batch_size" in hyperparameters:
+        return recipe
+    return replace(recipe, batch_size=max(recipe.n_steps * num_envs // 8, 2))
 
 
 def build_model(algo: str, recipe: Recipe, env: VecEnv, seed: int, device: str) -> Model:

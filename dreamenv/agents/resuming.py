@@ -33,7 +33,8 @@ def save_episodes(model: Model, folder: Path) -> None:
     env = model.get_env()
     assert env is not None
     saved: dict[str, Any] = {
-        "observation": _map(torch.from_numpy, _copied(model._last_obs)),
+        # In the order in memory that it has: sums over another one would round differently.
+        "observation": _map(lambda array: torch.from_numpy(array.copy("K")), model._last_obs),
         "episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
         "lstm": [state.cpu() for states in _lstm_states(model) for state in states],
         "pending": {
@@ -51,7 +52,7 @@ def save_episodes(model: Model, folder: Path) -> None:
             saved["memory"] = part.get_memory()
     if isinstance(env.unwrapped, DreamVecEnv):
         env.unwrapped.dreams.get_state().save(folder / DREAMS)
-    else:
+    elif env.has_attr("episode_so_far"):
         saved["episodes"] = env.env_method("episode_so_far")
     buffer = io.BytesIO()
     torch.save(saved, buffer)
@@ -81,9 +82,11 @@ def restore_episodes(model: Model, folder: Path) -> str:
                 f"{came_back.count(False)} of {len(came_back)} environments show something else "
                 "after the same seed and actions"
             )
+    elif not isinstance(env.unwrapped, DreamVecEnv):
+        return "these environments cannot be brought back to where they were"
     else:
         try:
-            env.unwrapped.dreams.set_state(DreamState.load(folder / DREAMS))  # type: ignore[attr-defined]
+            env.unwrapped.dreams.set_state(DreamState.load(folder / DREAMS))
         except DreamEnvError as error:
             return str(error)
     for part in _chain(env):
@@ -121,10 +124,6 @@ def _chain(env: VecEnv) -> list[VecEnv]:
 def _lstm_states(model: Model) -> list[tuple[torch.Tensor, torch.Tensor]]:
     states = getattr(model, "_last_lstm_states", None)
     return [] if states is None else [states.pi, states.vf]
-
-
-def _copied(observation: Any) -> Any:
-    return _map(lambda array: np.ascontiguousarray(array).copy(), observation)
 
 
 def _map(function: Any, observation: Any) -> Any:

@@ -6,12 +6,16 @@ returns the exit code: 0, 2 for a user's mistake, 130 when interrupted.
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 
 from dreamenv.core.console import print_anywhere
 from dreamenv.core.errors import DreamEnvError
+from dreamenv.core.interruption import INTERRUPTED, second_ends_at_once
 from dreamenv.core.quiet import silence_gym_notice
+
+__all__ = ["INTERRUPTED", "VERBS", "main"]
 
 VERBS = {
     "collect": "record rollouts of an environment",
@@ -23,7 +27,12 @@ VERBS = {
     "compare": "train and measure a whole grid of world models (from a checkout)",
 }
 """Verb → what it does; `train-agent` lives in `dreamenv train-agent`, and so on."""
-INTERRUPTED = 130
+DISK = tuple(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)  # not every system has all
+)
+"""Of all errors of the operating system, those that are no fault of this program."""
 
 # At import and not in `main`: processes that a command starts import its main module, and with it
 # this one, before anything else.
@@ -47,12 +56,24 @@ def _run(verb: str, arguments: list[str]) -> int:
     from dreamenv.cli.options import parse
 
     try:
-        module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
-        summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
-        options = parse(module.Options, f"dreamenv {verb}", arguments, summary)
-        return module.run(options)
+        with second_ends_at_once():
+            module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
+            summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
+            options = parse(module.Options, f"dreamenv {verb}", arguments, summary)
+            return module.run(options)
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        print(
+            f"error: {error}; make room or give permission, then run the same command again",
+            file=sys.stderr,
+        )
         return 2
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
+from dreamenv.cli import INTERRUPTED
 from dreamenv.cli.options import command_line
-from dreamenv.core.errors import ConfigError
+from dreamenv.core.errors import DreamEnvError
+from dreamenv.core.files import remove_unfinished, require_writable
 from dreamenv.evaluation.gap.config import GapConfig
 
 
@@ -28,9 +31,22 @@ def run(options: Options) -> int:
     from dreamenv.evaluation.gap.measure import measure_gap
     from dreamenv.evaluation.gap.report import one_line, write_report
 
-    if options.out.exists() and not options.out.is_dir():
-        raise ConfigError(f"--out {options.out} is a file; give a folder")
-    report = measure_gap(options.config, options.out / "plays")
-    data, page = write_report(report, options.out, command_line())
+    require_writable(options.out)  # now, not after hours of measuring
+    remove_unfinished(options.out)
+    try:
+        report = measure_gap(options.config, options.out / "plays")
+        data, page = write_report(report, options.out, command_line())
+    except OSError as error:
+        raise DreamEnvError(
+            f"gap stopped: {error}. What was played so far is kept in {options.out / 'plays'}: "
+            "make room or give write permission, then run the same command again to continue"
+        ) from error
+    except KeyboardInterrupt:
+        print(
+            f"stopped; what was played so far is kept in {options.out / 'plays'}, and the same "
+            f"command goes on from there: {command_line()}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     print(f"{one_line(report.result)} → {page} and {data}")
     return 0

@@ -41,14 +41,20 @@ def run(args: Options) -> int:
     """Calibrate, and compare if there is a store to compare on."""
     # Imported late, so that --help and mistyped options need not wait for torch.
     from dreamenv.core.errors import ConfigError
+    from dreamenv.core.files import require_writable
+    from dreamenv.core.ranges import require_ranges
     from dreamenv.dream.trust import TRUST
     from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
     from dreamenv.evaluation.trust.comparison import compare_stores
     from dreamenv.world_model.checkpoint import checkpoint_folder
 
+    require_ranges(args, {"clips": 1, "context": 1, "horizon": 1, "seed": 0})
     if bool(args.test) != bool(args.out):
         raise ConfigError("--test and --out belong together: what to compare on, and where to say")
     folder = checkpoint_folder(args.checkpoint)
+    require_writable(folder, "the checkpoint's folder")  # now, not after long measuring
+    if args.out is not None:
+        require_writable(args.out.parent, "the folder of --out")
     sizes = args.clips, args.context, args.horizon, args.seed
     progress = sys.stderr.isatty()
     if args.test:

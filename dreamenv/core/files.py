@@ -102,6 +102,8 @@ def require_writable(folder: str | Path, what: str = "--out") -> None:
             file.write(bytes(4096))
             file.flush()
     except OSError as error:
+        if folder.is_file():
+            raise DreamEnvError(f"{what} {folder} is a file; give a folder") from error
         raise DreamEnvError(
             f"cannot write to {what} {folder}: {error.strerror or error}; nothing was begun. Make "
             "room, give write permission, or choose another folder"

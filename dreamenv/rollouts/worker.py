@@ -11,6 +11,7 @@ from pathlib import Path
 import gymnasium
 
 from dreamenv.core.errors import DreamEnvError, RolloutError
+from dreamenv.core.interruption import leave_signals_to_parent
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
 from dreamenv.rollouts.policies import Policy, make_policy
@@ -18,8 +19,6 @@ from dreamenv.rollouts.progress import Progress
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.spaces import require_action_space, require_image_space
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_worker(
@@ -36,13 +35,7 @@ def run_worker(
         progress: where to note every step.
         dump: file for the stack of a process that crashes, or is asked for it by SIGUSR1.
     """
-    # Ctrl-C reaches the whole process group, but the parent decides what happens then: a worker
-    # stops when its pipe closes. A handler that does nothing, unlike SIG_IGN, is not passed on to
-    # the processes that an environment may start.
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: None)
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    leave_signals_to_parent()  # a worker stops when its pipe closes
     with open(dump, "w", encoding="utf-8") as file:
         faulthandler.enable(file, all_threads=False)
         if hasattr(faulthandler, "register"):  # not on Windows

@@ -18,11 +18,12 @@ import gymnasium
 from gymnasium.spaces import Discrete
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.core.interruption import signals_held_back
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of, line_of_dump
 from dreamenv.rollouts.progress import Progress
 from dreamenv.rollouts.settings import CollectSettings
-from dreamenv.rollouts.worker import STOP_SIGNALS, run_worker
+from dreamenv.rollouts.worker import run_worker
 
 POLL_SECONDS = 0.5
 # A worker notices the closed pipe when it next reports; slow environments need a while to close.
@@ -59,7 +60,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         arguments = (theirs, settings, self.progress, dump)
         self.process = context.Process(target=run_worker, args=arguments)
-        with _one_thread_each(), _signals_held_back():
+        with _one_thread_each(), signals_held_back():
             self.process.start()
         theirs.close()
 
@@ -274,16 +275,3 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    # Children inherit the mask and lift it when they are ready for signals; see `run_worker`.
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

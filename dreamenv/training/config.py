@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.ranges import require_ranges
 from dreamenv.world_model.objective import ObjectiveConfig
 
 
@@ -29,12 +30,13 @@ class StageConfig:
     """Decay of the average of the weights, which is what gets saved and used."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0:
+        require_ranges(
+            self, {"warmup": 0, "weight_decay": 0.0}, shares=("decay", "ema"), prefix="a stage's "
+        )
+        if self.steps < 1 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"a stage needs steps, batch ≥ 1 and learning_rate > 0: {self}")
-        if not 0 <= self.decay <= 1 or not 0 <= self.ema < 1 or self.weight_decay < 0:
-            raise ConfigError(
-                f"a stage needs 0 ≤ decay ≤ 1, 0 ≤ ema < 1 and weight_decay ≥ 0: {self}"
-            )
+        if self.ema == 1:
+            raise ConfigError(f"a stage needs ema below 1, or its average would never move: {self}")
 
     def rate(self, step: int) -> float:
         """Learning rate of update `step`, counted from 0."""
@@ -142,6 +144,11 @@ class TrainConfig:
         return max(1, self.window_at(step) * self.segments // self.window)
 
     def __post_init__(self) -> None:
+        require_ranges(
+            self,
+            {"threads": 0, "shortcut_passes": 0, "seed": 0},
+            shares=("self_forcing_from", "shortcut_from"),
+        )
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
         if self.weights_from and (self.tokenizer_from or self.architecture):

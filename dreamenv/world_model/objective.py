@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.ranges import require_ranges
 from dreamenv.world_model.diffusion import add_noise, sample_levels
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
@@ -87,10 +88,8 @@ class ObjectiveConfig:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
-        if min(self.reward_weight, self.continuation_weight) < 0:
-            raise ConfigError(f"the weights of losses must not be negative: {self}")
-        if self.self_forcing_rounds < 1:
-            raise ConfigError(f"self_forcing_rounds must be at least 1: {self}")
+        least = {"reward_weight": 0.0, "continuation_weight": 0.0, "self_forcing_rounds": 1}
+        require_ranges(self, least, prefix="objective.")
 
 
 def dynamics_loss(

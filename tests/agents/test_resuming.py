@@ -13,6 +13,7 @@ import pytest
 import torch
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dreamenv import agents
@@ -27,19 +28,19 @@ from tests.agents.conftest import SMALL
 MakeConfig = Callable[..., AgentConfig]
 RUNS: dict[str, dict[str, Any]] = {
     "a real environment": {"env": "RandomColour-v0"},
-    "real environments in processes": {"env": "RandomColour-v0", "num_envs": 2},
+    "several real environments": {"env": "RandomColour-v0", "num_envs": 2},
     "vectors": {"env": "CartPole-v1"},
-    "dreams": {"env": "DreamEnv-v0", "num_envs": 2, "env_kwargs": {"horizon": 9}},
+    "dreams": {"env": "DreamEnv-v0", "num_envs": 2, "env_kwargs": {"horizon": 5}},
     "dreams with memory": {
-        "env": "DreamEnv-v0", "env_kwargs": {"observation": "memory", "horizon": 9},
+        "env": "DreamEnv-v0", "env_kwargs": {"observation": "memory", "horizon": 5},
     },
     "memory alone": {
         "env": "DreamEnv-v0", "only_memory": True,
-        "env_kwargs": {"observation": "memory", "horizon": 9, "reward": "sampled"},
+        "env_kwargs": {"observation": "memory", "horizon": 5, "reward": "sampled"},
     },
     "memory of a real environment": {"env": "counting_env:FreshCounting-v0", "memory_from": ""},
 }  # fmt: skip
-"""Episodes are under way wherever these runs are cut: they last 9 steps, or whatever it takes."""
+"""Episodes are under way wherever these runs are cut: they last 5 steps, or whatever it takes."""
 
 
 class Killed(BaseException):
@@ -61,7 +62,7 @@ def killed_in(name: str, at: int, config: AgentConfig, when: str = "after") -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, name, deadly)
         with pytest.raises(Killed):
-            agents.train(config)
+            agents.train_agent(config)
 
 
 def assert_same_agent(one: Path, other: Path, algo: str) -> None:
@@ -94,25 +95,27 @@ def logged(folder: Path) -> dict[str, list[int]]:
 @pytest.mark.parametrize(
     ("name", "algo"),
     [(name, "ppo") for name in RUNS]
-    + [(name, "recurrent_ppo") for name in ("real environments in processes", "dreams")],
+    + [(name, "recurrent_ppo") for name in ("several real environments", "dreams")],
 )
 def test_a_killed_training_goes_on_exactly(
     name: str, algo: str, config: MakeConfig, tmp_path: Path, debug_checkpoint: Path,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    # Processes would do the same and take seconds to begin.
+    monkeypatch.setattr("dreamenv.agents.envs.SubprocVecEnv", DummyVecEnv)
     num_envs = RUNS[name].get("num_envs", 1)
-    settings = {"algo": algo, "steps": 64 * num_envs, "save_every": 16, **RUNS[name]}
-    settings["hyperparameters"] = SMALL | {"n_steps": 16, "batch_size": 16}
+    settings = {"algo": algo, "steps": 24 * num_envs, "save_every": 8, **RUNS[name]}
+    settings["hyperparameters"] = SMALL | {"n_steps": 8, "batch_size": 8}
     if "DreamEnv" in settings["env"]:
         settings["env_kwargs"] = {"checkpoint": str(debug_checkpoint), **settings["env_kwargs"]}
     if "memory_from" in settings:
         settings["memory_from"] = str(debug_checkpoint)
-    whole = agents.train(config(**settings))
+    whole = agents.train_agent(config(**settings))
     cut = {**settings, "out": tmp_path / "cut"}
-    killed_in("save_model", 32 * num_envs, config(**cut))
+    killed_in("save_model", 8 * num_envs, config(**cut))
     torch.rand(3), np.random.rand(3), random.random()  # another process has drawn other numbers
-    resumed = agents.train(config(**cut, resume=True))
-    assert f"goes on after step {32 * num_envs}, exactly" in capsys.readouterr().err
+    resumed = agents.train_agent(config(**cut, resume=True))
+    assert f"goes on after step {8 * num_envs}, exactly" in capsys.readouterr().err
     assert_same_agent(whole, resumed, algo)
 
 
@@ -123,10 +126,10 @@ def test_killed_between_the_two_files_of_a_save(
     """The agent of the save before is found with its own episodes, and evaluated once per step."""
     settings = {"env": "RandomColour-v0", "steps": 320, "save_every": 64, "eval_every": 64}
     settings |= {"eval_episodes": 1, "keep_every": 64}
-    whole = agents.train(config(**settings))
+    whole = agents.train_agent(config(**settings))
     cut = {**settings, "out": tmp_path / "cut"}
     killed_in(name, 192, config(**cut), when)
-    resumed = agents.train(config(**cut, resume=True))
+    resumed = agents.train_agent(config(**cut, resume=True))
     assert_same_agent(whole, resumed, "ppo")
     assert [p.name for p in (resumed.parent / "resume").iterdir()] == ["step_000000320"]
     assert lines(resumed.parent) == lines(whole.parent)
@@ -138,11 +141,11 @@ def test_saved_rarely_and_killed_late_no_step_stands_twice(
 ) -> None:
     settings = {"env": "RandomColour-v0", "steps": 384, "save_every": 256, "eval_every": 64}
     settings |= {"eval_episodes": 1, "keep_every": 64}
-    whole = agents.train(config(**settings))
+    whole = agents.train_agent(config(**settings))
     cut = {**settings, "out": tmp_path / "cut"}
     killed_in("evaluate", 192, config(**cut))
     (tmp_path / "cut" / f".agent.zip.12345678{UNFINISHED}").touch()
-    agents.train(config(**cut, resume=True))
+    agents.train_agent(config(**cut, resume=True))
     assert lines(tmp_path / "cut") == lines(whole.parent)
     assert logged(tmp_path / "cut") == logged(whole.parent)
     kept = [sorted(p.name for p in (run / "kept").iterdir()) for run in (whole.parent, cut["out"])]
@@ -158,20 +161,20 @@ def test_what_cannot_be_brought_back_begins_anew_and_is_named(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where an environment is no function of seed and actions, or the files are gone."""
-    path = agents.train(config(env="RandomColour-v0", steps=100, num_envs=1))
+    path = agents.train_agent(config(env="RandomColour-v0", steps=100, num_envs=1))
     with monkeypatch.context() as patch:
         patch.setattr(ColourEnv, "_show", lambda self: np.full((36, 36, 3), 9, np.uint8))
         patch.setattr(ColourEnv, "colour", 0, raising=False)
-        agents.train(config(env="RandomColour-v0", steps=192, resume=True))
+        agents.train_agent(config(env="RandomColour-v0", steps=192, resume=True))
     told = "not bit for bit as if it had never stopped: 1 of 1 environments show something else"
     assert told in capsys.readouterr().err
     (state,) = path.parent.glob("resume/*/training.pt")
     state.write_bytes(b"torn")
-    agents.train(config(env="RandomColour-v0", steps=256, resume=True))
+    agents.train_agent(config(env="RandomColour-v0", steps=256, resume=True))
     assert "its episodes cannot be read" in capsys.readouterr().err
     for state in path.parent.glob("resume/*/training.pt"):
         state.unlink()
-    agents.train(config(env="RandomColour-v0", steps=320, resume=True))
+    agents.train_agent(config(env="RandomColour-v0", steps=320, resume=True))
     assert "it was saved without its episodes" in capsys.readouterr().err
     assert PPO.load(path).num_timesteps == 320
 
@@ -185,20 +188,20 @@ def test_the_second_training_in_a_folder_is_refused_at_once(
             hold_folder(config().out),
             pytest.raises(FolderInUseError, match=r"another run is at work in .*: process \d+ on"),
         ):
-            agents.train(config(resume=resume))
+            agents.train_agent(config(resume=resume))
 
 
 def test_a_torn_evaluation_is_made_up_for_and_a_damaged_one_named(config: MakeConfig) -> None:
     settings = {"eval_every": 64, "eval_episodes": 1}
-    agents.train(config(steps=128, **settings))
+    agents.train_agent(config(steps=128, **settings))
     path = config().out / "eval.jsonl"
     whole = path.read_text("utf-8")
     path.write_text(whole[:-20], encoding="utf-8")
-    agents.train(config(steps=128, resume=True, **settings))
+    agents.train_agent(config(steps=128, resume=True, **settings))
     assert [line["step"] for line in lines(path.parent)] == [64, 128]
     path.write_text("{" + whole, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"line 1 of .*eval.jsonl is damaged.*delete that"):
-        agents.train(config(steps=192, resume=True, **settings))
+        agents.train_agent(config(steps=192, resume=True, **settings))
 
 
 def test_an_episode_is_played_again_up_to_where_it_was() -> None:

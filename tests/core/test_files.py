@@ -164,5 +164,5 @@ def test_a_folder_that_cannot_be_written_is_told_beforehand(
 
 def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DreamEnvError, match="cannot write to --out .*file"):
+    with pytest.raises(DreamEnvError, match="--out .*file is a file; give a folder"):
         require_writable(tmp_path / "file")

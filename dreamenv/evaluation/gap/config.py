@@ -8,6 +8,7 @@ from typing import Any
 
 from dreamenv.core.deprecation import renamed_arguments
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.ranges import require_ranges
 from dreamenv.evaluation.gap.exploitation import TOLERANCE
 from dreamenv.evaluation.gap.transfer import Contender
 from dreamenv.real.plugin import default_dream
@@ -83,6 +84,8 @@ class GapConfig:
                 raise ConfigError(
                     f"{name.replace('_', ' ')} must be at least {value}, not {getattr(self, name)}"
                 )
+        finite = {"latest_start": 0, "match_tolerance": 0.0}
+        require_ranges(self, finite, shares=("near_rewards",), optional=("latest_start",))
         if not self.agents:
             raise ConfigError("give at least one agent to report on")
         if self.clips and self.clip_horizon > self.horizon:

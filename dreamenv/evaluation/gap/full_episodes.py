@@ -82,10 +82,8 @@ def play_transfer(
         with ExitStack() as stack:
             crew = here
             if real_id != config.real:
-                crew = RealCrew(
-                    real_world(config, real_id, steps, arguments, dream), config.workers
-                )
-                stack.callback(crew.close)
+                there = real_world(config, real_id, steps, arguments, dream)
+                crew = stack.enter_context(RealCrew(there, config.workers))
             returns = _whole_episodes(config, contenders, spec, steps, dream, crew, kept)
         found.append(Transfer(real_id, steps, contenders, returns, config.seed).to_json())
     return found

@@ -82,8 +82,7 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     agents = gap_agents(config.agents, config.population, dream.single_action_space)
     with ExitStack() as stack:
         world = real_world(config, config.real, config.horizon, arguments, dream)
-        crew = RealCrew(world, config.workers)
-        stack.callback(crew.close)
+        crew = stack.enter_context(RealCrew(world, config.workers))
         cache = None if kept is None else PlayCache(kept)
         pairs = play_pairs(config, agents, spawns, dreams, world, crew, cache)
         reached = spawns.select(pairs.reached)

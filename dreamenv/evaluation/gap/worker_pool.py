@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
 
 import torch
 
 from dreamenv.core.errors import ConfigError, DreamEnvError
+from dreamenv.core.interruption import (
+    end_with_parent,
+    leave_signals_to_parent,
+    signals_held_back,
+)
 from dreamenv.evaluation.gap.real_player import RealPlayer, RealWorld
 
 _player: RealPlayer | None = None
@@ -51,7 +57,8 @@ class RealCrew:
             )
         futures: list[Future[Any]] = []
         try:
-            futures = [self._pool.submit(_run, method.__name__, task) for task in tasks]
+            with signals_held_back():  # processes are started here
+                futures = [self._pool.submit(_run, method.__name__, task) for task in tasks]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
@@ -63,8 +70,21 @@ class RealCrew:
             for future in futures:
                 future.cancel()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:  # what they are doing is lost, and nobody waits for it
+            for process in list(self._processes.values()):
+                process.kill()
+        self.close()
+
+    @property
+    def _processes(self) -> Mapping[int, BaseProcess]:
+        return getattr(self._pool, "_processes", None) or {}
+
     def close(self) -> None:
-        """End the processes."""
+        """Wait for what the processes are doing, and end them."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         if self._here is not None:
@@ -73,6 +93,8 @@ class RealCrew:
 
 def _start(world: RealWorld) -> None:
     global _player
+    leave_signals_to_parent()
+    end_with_parent()
     torch.set_num_threads(1)  # the workers share the cores among themselves
     _player = RealPlayer(world)
 

@@ -340,7 +340,7 @@ def test_mistyped_options_are_explained(tmp_path: Path, capsys: pytest.CaptureFi
         ({"dream_kwargs": {"min_trust": 0.5}}, "leave 'min_trust' out"),
         ({"real": "ShortRing-v0"}, "ends its episodes after 20 steps.*--latest-start"),
         ({"real_kwargs": {"nan_at": 34}}, "no number"),
-        ({"latest_start": -1}, "no spawn of bundled:ring begins at step -1"),
+        ({"latest_start": -1}, "latest_start must be a whole number of at least 0, not -1"),
         ({"near_rewards": 0.5}, "give --rollouts"),
         ({"agents": ()}, "at least one agent"),
         ({"spawns": 0}, "spawns must be at least 1"),
