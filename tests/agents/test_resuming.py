@@ -51,13 +51,11 @@ def killed_in(name: str, at: int, config: AgentConfig, when: str = "after") -> N
     """Train, and die before or after the call of `callbacks.NAME` at step `at`."""
     before = getattr(callbacks, name)
 
-    def deadly(model: PPO, *rest: Any) -> None:
-        if when == "after":
-            before(model, *rest)
+    def deadly(model: PPO, *rest: Any, **more: Any) -> Any:
+        result = before(model, *rest, **more) if when == "after" else None
         if model.num_timesteps == at:
             raise Killed
-        if when == "before":
-            before(model, *rest)
+        return before(model, *rest, **more) if when == "before" else result
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, name, deadly)
@@ -139,11 +137,12 @@ def test_killed_between_the_two_files_of_a_save(
 def test_saved_rarely_and_killed_late_no_step_stands_twice(
     config: MakeConfig, tmp_path: Path
 ) -> None:
-    settings = {"env": "RandomColour-v0", "steps": 384, "save_every": 256, "eval_every": 64}
+    settings = {"env": "RandomColour-v0", "steps": 448, "save_every": 256, "eval_every": 64}
     settings |= {"eval_episodes": 1, "keep_every": 64}
     whole = agents.train_agent(config(**settings))
     cut = {**settings, "out": tmp_path / "cut"}
-    killed_in("evaluate", 192, config(**cut))
+    killed_in("evaluate", 192, config(**cut))  # no agent was saved yet
+    killed_in("evaluate", 384, config(**cut, resume=True))
     (tmp_path / "cut" / f".agent.zip.12345678{UNFINISHED}").touch()
     agents.train_agent(config(**cut, resume=True))
     assert lines(tmp_path / "cut") == lines(whole.parent)
