@@ -1,5 +1,6 @@
 # make setup: everything that the other targets need; does nothing when it is up to date
-# make test:  lint, types, tests
+# make test:  lint, format, types, tests
+# make lint, make type: only that; make format: put files into the one format
 # make demo:  train an agent in a dream of Memory Maze, score it in the dream and the real maze
 # make bench: speed of dreams, training and adapter, about ten minutes on two cores; fills in
 #             docs/performance.md. Close other programs first. Not included, because it takes
@@ -14,7 +15,7 @@ ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
 endif
 
-.PHONY: setup test demo bench clients
+.PHONY: setup test lint format type demo bench clients
 .DEFAULT_GOAL := setup
 
 setup: $(SET_UP)
@@ -27,11 +28,19 @@ $(SET_UP): pyproject.toml constraints.txt scripts/set_up.sh
 # Whole files, for their own fixtures; in their order, since those that take long have few tests.
 IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test: setup
+test: lint type
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q $(IN_PARALLEL)
+
+lint: setup
 	$(PYTHON_IN_VENV) -m ruff check .
 	$(PYTHON_IN_VENV) -m ruff format --check .
+
+format: setup
+	$(PYTHON_IN_VENV) -m ruff check --fix .
+	$(PYTHON_IN_VENV) -m ruff format .
+
+type: setup
 	$(PYTHON_IN_VENV) -m mypy
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q $(IN_PARALLEL)
 
 demo: setup
 	$(PYTHON_IN_VENV) scripts/demo.py
