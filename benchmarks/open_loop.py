@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 
 import dreamenv
+from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.errors import DreamEnvError
 from dreamenv.core.files import atomic_write_bytes, atomic_write_json
 from dreamenv.core.tables import aligned
@@ -51,6 +52,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=DOCS / "results" / "open_loop.json")
     parser.add_argument("--picture", type=Path, default=DOCS / "real_above_dreamt.png")
     args = parser.parse_args()
+    if args.device == "cpu":
+        keep_freed_memory()
     try:
         measured = measure_held_out(
             args.checkpoint,

@@ -19,6 +19,10 @@ ENV_IDS |= {f"MemoryMaze-{size}-ExtraObs-v0" for size in SIZES}
 PROBE = """
 import json, sys
 import gymnasium
+from tests.process_state import process_state
+state = process_state()
+for name in [name for name in sys.modules if name.partition(".")[0] == "dreamenv"]:
+    del sys.modules[name]  # gymnasium may have imported it as a plugin
 before = set(sys.modules)
 import dreamenv
 after = set(sys.modules)
@@ -26,6 +30,7 @@ print(json.dumps({
     "all": sorted({name.partition(".")[0] for name in after}),
     "new": sorted({name.partition(".")[0] for name in after - before}),
     "ids": sorted(gymnasium.registry),
+    "changed": [name for name, value in process_state().items() if state.get(name) != value],
 }))
 """
 
@@ -75,3 +80,7 @@ print(*gymnasium.registry)
 
 def test_import_registers_every_id(fresh_import: dict[str, list[str]]) -> None:
     assert set(fresh_import["ids"]) >= ENV_IDS
+
+
+def test_import_changes_nothing_in_the_process(fresh_import: dict[str, list[str]]) -> None:
+    assert fresh_import["changed"] == []

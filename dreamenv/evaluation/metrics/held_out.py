@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.statistics import CONFIDENCE, Interval, statistic_interval
@@ -141,8 +140,6 @@ def measure_held_out(
     require_rollouts_of(store, config, provenance.get("env_id"))
     drawn = draw_clips(store, clips, context + horizon, config.frame_size, seed)
     model = load_world_model(folder, pick_device(device))
-    if model.device.type == "cpu":
-        keep_freed_memory()
     model.compute_dtype = getattr(torch, dtype)
     readings, mean_frame = _watch_all(model, store, progress)
     samplers: dict[str, int | None] = {

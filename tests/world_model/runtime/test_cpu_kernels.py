@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -228,3 +230,36 @@ def test_outcomes_are_those_of_the_head_as_it_is_now(exact: bool) -> None:
             torch.testing.assert_close(getattr(found, name), getattr(expected, name))
         with torch.no_grad():
             head.reward.weight += 0.1 * torch.randn_like(head.reward.weight)
+
+
+def test_threads_that_share_a_model_imagine_what_each_would_alone() -> None:
+    model = with_kernels(CONFIGS["every block size"])
+    actions, noises = random_actions(3, 1, 0)[:, 0], [noise(model, seed) for seed in range(30)]
+
+    def dream(shift: int) -> Tensor:
+        state, frames = model.initial_state(3), []
+        for t in range(len(noises)):
+            given = noises[(t + shift) % len(noises)]
+            frame, _, state = model.imagine(state, actions, given, reuse=True)
+            frames.append(frame)
+        return torch.stack(frames)
+
+    alone, interval = [dream(0), dream(10)], sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            together = list(threads.map(dream, [0, 10]))
+    finally:
+        sys.setswitchinterval(interval)
+    for here, there in zip(together, alone, strict=True):
+        assert torch.equal(here, there)
+
+
+def test_autocast_around_kernels_changes_nothing() -> None:
+    model = with_kernels(CONFIGS["every block size"])
+    want = imagined(model, slots_of_different_age(model), reuse=True)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype):
+            found = imagined(model, slots_of_different_age(model), reuse=True)
+        for name, tensor in want.items():
+            assert torch.equal(found[name], tensor), name
