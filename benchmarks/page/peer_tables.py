@@ -39,7 +39,8 @@ def peers(results: Results) -> str | None:
         )
     notes = [
         published["provenance"],
-        f"Allocator of the peers: {published['allocator']}. Ours keeps freed memory by itself.",
+        f"Allocator of the peers: {published['allocator']}. "
+        "So was ours when this was measured; a dream no longer touches it.",
         f"Their run multiplied float32 matrices at {unit} GFLOP/s, so ours are also stated "
         f"multiplied by {unit} and divided by the float32 rate of our run, in both precisions.",
         made(results["dream_speed"], results.dream("by_slots")),

@@ -1,4 +1,7 @@
-"""Tells the C allocator to keep the memory that every step of dreaming or training frees."""
+"""Tells the C allocator to keep the memory that every step of training frees.
+
+For commands that own their process; a dream is a guest in other programs and leaves it alone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def keep_freed_memory(huge_pages: bool = True) -> bool:
 
     A step allocates tens of megabytes or more and frees as much. By default each large block is
     mapped afresh and its pages are cleared by the kernel one fault at a time, which takes a third
-    of a dream's step on a CPU. The process keeps its peak memory instead, in huge pages where the
+    of a step on a CPU. The process keeps its peak memory instead, in huge pages where the
     system has them for the asking: arithmetic on large tensors then misses fewer translations of
     addresses, and training takes three quarters of the time.
 
