@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from dreamenv.core.errors import DreamEnvError
 from dreamenv.core.locks import take_lock
 
 UNFINISHED = ".dreamenv-unfinished"
-"""Ending of the temporary names under which files and folders are written."""
+"""Ending of the temporary names under which files are written."""
 _swept: set[Path] = set()
 """Folders in which this process has removed what killed ones left."""
 
@@ -47,26 +46,6 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-@contextlib.contextmanager
-def unfinished_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside `parent` for other programs to write to, removed in the end.
-
-    Raises:
-        OSError: `parent` cannot be written.
-    """
-    _sweep_once(parent)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=".", suffix=UNFINISHED))
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        if os.name != "nt":  # where a folder cannot be opened
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            with contextlib.suppress(OSError):  # no locks here: nobody can sweep either
-                take_lock(descriptor, wait=True)
-        folder.mkdir(exist_ok=True)  # again, if it was swept before it was locked
-        yield folder
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
@@ -115,10 +94,10 @@ def remove_unfinished(folder: str | Path) -> None:
 
     What a process is still writing stays.
     """
-    for root, folders, files in os.walk(folder):
-        for name in [name for name in (*folders, *files) if name.endswith(UNFINISHED)]:
-            _remove_if_left(Path(root, name))
-        folders[:] = [name for name in folders if not name.endswith(UNFINISHED)]
+    for root, _, files in os.walk(folder):
+        for name in files:
+            if name.endswith(UNFINISHED):
+                _remove_if_left(Path(root, name))
 
 
 def _sweep_once(folder: Path) -> None:
@@ -132,18 +111,14 @@ def _sweep_once(folder: Path) -> None:
 
 
 def _remove_if_left(path: Path) -> None:
-    """Remove an unfinished file or folder unless a process holds its lock."""
+    """Remove an unfinished file unless a process holds its lock."""
     with contextlib.suppress(OSError):  # gone already, or not ours to remove
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-        try:
-            if not take_lock(descriptor):
-                return
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+        with path.open("r+b") as file:
+            left = take_lock(file)
+            if left and os.name != "nt":  # where an open file cannot be removed
                 path.unlink()
-        finally:
-            os.close(descriptor)
+        if left and os.name == "nt":
+            path.unlink()
 
 
 def _unfinished_file(path: Path) -> tuple[int, str]:

@@ -118,7 +118,7 @@ def take_lock(file: IO[bytes] | int, wait: bool = False) -> bool:
     """Lock an open file until it is closed, or its process dies, however it dies.
 
     Args:
-        file: or its descriptor; except on Windows also that of a folder.
+        file: or its descriptor.
         wait: block until the lock is free.
 
     Returns:

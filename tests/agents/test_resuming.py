@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from tests.agents.colour_env import ColourEnv
 from tests.agents.conftest import SMALL
 
 MakeConfig = Callable[..., AgentConfig]
+ROOT = Path(__file__).parents[2]
 RUNS: dict[str, dict[str, Any]] = {
     "a real environment": {"env": "RandomColour-v0"},
     "several real environments": {"env": "RandomColour-v0", "num_envs": 2},
@@ -218,3 +222,40 @@ def test_an_episode_is_played_again_up_to_where_it_was() -> None:
         for _ in range(5):
             assert np.array_equal(env.step(0)[0], twin.step(0)[0])
         assert np.array_equal(env.reset()[0], twin.reset()[0])
+
+
+LONG = """
+import sys
+from pathlib import Path
+from dreamenv import agents
+from tests.agents.conftest import SMALL, small_config
+small = SMALL | {"n_steps": 8, "batch_size": 8}
+agents.train_agent(small_config(out=Path(sys.argv[1]), resume=True, env="RandomColour-v0",
+    steps=400, save_every=8, eval_every=16, eval_episodes=1, hyperparameters=small))
+"""
+
+
+def last_saved(out: Path) -> int:
+    return max((int(p.name.removeprefix("step_")) for p in out.glob("resume/step_*")), default=0)
+
+
+def test_killed_at_random_moments_with_nothing_to_put_in_order(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    """By SIGKILL, in a process of its own, wherever it may be."""
+    out, chance = tmp_path / "cut", random.Random(0)
+    for saved in (8, 160):
+        process = subprocess.Popen([sys.executable, "-c", LONG, str(out)], cwd=ROOT)
+        while process.poll() is None and last_saved(out) < saved:
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+    settings = {"env": "RandomColour-v0", "steps": 400, "save_every": 8, "eval_every": 16}
+    settings |= {"eval_episodes": 1, "hyperparameters": SMALL | {"n_steps": 8, "batch_size": 8}}
+    whole = agents.train_agent(config(**settings))
+    resumed = agents.train_agent(config(**settings, out=out, resume=True))
+    assert_same_agent(whole, resumed, "ppo")
+    assert lines(out) == lines(whole.parent)
+    assert logged(out) == logged(whole.parent)
+    assert not list(out.rglob(f".*{UNFINISHED}"))
