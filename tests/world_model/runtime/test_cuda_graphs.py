@@ -5,7 +5,10 @@ Here a recording is the function itself; what CUDA makes of it is checked by `be
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -155,3 +158,27 @@ def test_recordings_are_given_up_when_there_are_many(monkeypatch: pytest.MonkeyP
     assert recorder.recorded == 3 and len(graphs._steps) == 2
     step(graphs, model, states[2], 9)
     assert recorder.recorded == 3, "the newest is still known"
+
+
+def test_threads_record_one_at_a_time() -> None:
+    model, together = tiny_model(tiny_config()), []
+
+    def record(function: Callable[[], None]) -> Callable[[], None]:
+        together.append(threading.current_thread())
+        time.sleep(0.05)  # long enough for the other to come by
+        together.append(threading.current_thread())
+        return function
+
+    graphs = StepGraphs(record)
+
+    def dream(seed: int) -> Tensor:
+        state = model.initial_state(SLOTS)
+        return torch.stack(
+            [step(graphs, model, state, seed + t)[0] for t in range(UNRECORDED_STEPS + 2)]
+        )
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(dream, [0, 10]))
+    assert len(together) == 4 and together[0] is together[1] and together[2] is together[3]
+    for frames, seed in zip(found, (0, 10), strict=True):
+        assert torch.equal(frames, dream(seed))

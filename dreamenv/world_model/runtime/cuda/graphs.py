@@ -11,11 +11,13 @@ import dataclasses
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from dreamenv.core.process import LOADING
 from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.state import State
 
@@ -79,7 +81,8 @@ class StepGraphs:
             action, noise, steps: as in `WorldModel.imagine`.
             uses: weights that may be exchanged for others while these graphs are kept.
         """
-        if self._capture is None or state.grows:
+        capture = self._capture  # another thread may find that it fails
+        if capture is None or state.grows:
             return imagine(state, action, noise, steps)
         weights = tuple(x.data_ptr() for x in uses)
         key = (_places(state), weights, _kind(action), _kind(noise), steps)
@@ -89,8 +92,9 @@ class StepGraphs:
             return _in_place(imagine, state, action, noise, steps)
         if isinstance(known, int):
             try:
-                with torch.cuda.device_of(noise):
-                    known = RecordedStep(self._capture, imagine, state, action, noise, steps)
+                # One at a time: torch records every thread's graph on the same stream.
+                with LOADING, torch.cuda.device_of(noise):
+                    known = RecordedStep(capture, imagine, state, action, noise, steps)
             except RuntimeError as error:
                 logger.warning("dreams run without CUDA graphs: %s", str(error).split("\n")[0])
                 self._capture = None
@@ -108,7 +112,8 @@ class StepGraphs:
     def _remember(self, key: tuple, known: RecordedStep | int) -> None:
         self._steps[key] = known
         if len(self._steps) > MOST_GRAPHS:
-            self._steps.popitem(last=False)
+            with suppress(KeyError):  # another thread may have cleared them
+                self._steps.popitem(last=False)
 
 
 class RecordedStep:
