@@ -47,7 +47,7 @@ from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import machine
 from dreamenv.core.statistics import statistic_interval
-from dreamenv.training.train import overlay
+from dreamenv.training.fit_config import overlay
 from dreamenv.world_model.config import WorldModelConfig, from_plain, preset
 from dreamenv.world_model.objective import ObjectiveConfig
 from experiments.baselines import dynamics_parameters, rival

@@ -14,7 +14,8 @@ import torch
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.train import CONTEXT, FITTED, HORIZON, _require_trainable, overlay
+from dreamenv.training.fit_config import FITTED, overlay
+from dreamenv.training.train import CONTEXT, HORIZON, _require_trainable
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig, from_plain, preset
 from dreamenv.world_model.model import WorldModel

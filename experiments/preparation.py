@@ -22,7 +22,8 @@ from dreamenv.rollouts.settings import (
 )
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.data import LatentWindows
-from dreamenv.training.train import model_config, take_tokenizer, train
+from dreamenv.training.fit_config import model_config
+from dreamenv.training.train import take_tokenizer, train
 from dreamenv.world_model.model import WorldModel
 from experiments.grid import Grid
 from experiments.job import fingerprint

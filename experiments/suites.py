@@ -62,12 +62,15 @@ RIVALS = (
     _rival("causal_window", "causal transformer, window of 16"),
     # Watching 3,200 frames is 16 times the work for it, so it is not asked for colours.
     dataclasses.replace(
-        _rival("dfot", "DFoT: bidirectional, window of 16"), tasks=("retrieval", "reasoning")
+        _rival("dfot", "DFoT: bidirectional, window of 16"),
+        tasks=("retrieval", "reasoning"),
+        training={"window_from": 0, "window_growth": 0.5},  # its windows have a length of their own
     ),
 )  # fmt: skip
 SCHEMES = (
     _scheme("clean_state", "clean state, equal compute",
-            objective={"scheme": "clean_state"}, dynamics={"steps": UPDATES // 2}),
+            objective={"scheme": "clean_state", "clean_prefix": 0.5},
+            dynamics={"steps": UPDATES // 2}),
 )  # fmt: skip
 BEYOND = (
     _beyond("slow_decay", "ours, slower decay", {"ssm_step_range": [1e-6, 1e-3]}),
@@ -82,7 +85,8 @@ ABLATIONS = (
               objective={"clean_prefix": 0.0}),
     _ablation("plain_mamba2", "plain Mamba-2 addressing",
               {"ssm_recall": False, "ssm_step_range": [1e-3, 1e-1]}),
-    _ablation("no_growing", "windows of full length from the start", {}, window_from=0),
+    _ablation("no_growing", "windows of full length from the start", {}, window_from=0,
+              window_growth=0.5),
     _ablation("state_32", "32 places in a state, not 128", {"ssm_state_dim": 32}),
     _ablation("attention_1", "attention to 1 frame before, not 4", {"attention_window": 1}),
     _ablation("patch_4", "1 token a frame, not 4", {"patch": 4, "scan_blocks": [[1, 1]] * 4}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -43,6 +44,23 @@ def write_counting_store(
                 direction = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
                 episode.info = {"agent_pos": 3 + 2 * direction, "agent_dir": direction[:, ::-1]}
             writer.append(episode)
+    return path
+
+
+def apart_from(store: Path) -> Path:
+    """A store beside `store` of as many like episodes, none of them the same; made once."""
+    from dreamenv.rollouts.store import RolloutStore
+    from dreamenv.rollouts.writer import RolloutWriter
+
+    path = store.with_name(store.name + "_apart")
+    if not path.exists():
+        source = RolloutStore(store)
+        spaces = source.observation_space, source.action_space
+        with RolloutWriter(path, source.env_id, *spaces) as writer:
+            for i in range(source.num_episodes):
+                episode = source.read(i)
+                episode.observation[0] ^= 1
+                writer.append(dataclasses.replace(episode, seed=100 + i))
     return path
 
 

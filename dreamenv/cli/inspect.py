@@ -19,12 +19,14 @@ class Options:
     """Folder of the store."""
     image: Path | None = None
     """PNG to write a sheet of frames to, an episode per row."""
+    window: int = 48
+    """Frames of a training window, to say what share of the episodes fills one."""
 
 
 def run(options: Options) -> int:
     """Print the description and write the sheet if asked for."""
     store = RolloutStore(options.path)
-    print(describe(store))
+    print(describe(store, options.window))
     if options.image:
         options.image.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(store).save(options.image)

@@ -54,8 +54,30 @@ def skipped_table(store: RolloutStore) -> str:
     return "\n".join(lines)
 
 
-def describe(store: RolloutStore) -> str:
-    """Counts, spaces, policies, reward events, skipped seeds, bytes and compression of a store."""
+def endings(store: RolloutStore) -> str:
+    """How many episodes terminated, and how many were only cut off."""
+    terminated = sum(
+        bool(store.read_steps(i)["terminated"][-1:].any()) for i in range(store.num_episodes)
+    )
+    return f"{terminated} episodes terminated, {store.num_episodes - terminated} were cut off"
+
+
+def use_in_training(store: RolloutStore, window: int) -> str:
+    """What share of the episodes fills a training window of `window` frames."""
+    shorter = float((store.lengths + 1 < window).mean())
+    return (
+        f"every frame counts alike; {shorter:.0%} of the episodes are shorter than a window of "
+        f"{window} frames" + (" and padded" if shorter else "")
+    )
+
+
+def describe(store: RolloutStore, window: int = 48) -> str:
+    """Counts, spaces, policies, reward events, skipped seeds, bytes and compression of a store.
+
+    Args:
+        store: to describe.
+        window: frames of a training window, to say what share of the episodes fills one.
+    """
     if store.num_episodes == 0:
         return f"{store.path}: rollouts of {store.env_id}, no episodes yet"
     frame_bytes = int(np.prod(store.observation_space.shape))
@@ -66,6 +88,8 @@ def describe(store: RolloutStore) -> str:
         "episodes": f"{store.num_episodes} "
         f"of {lengths.min()} to {lengths.max()} steps (mean {lengths.mean():.1f})",
         "steps": f"{store.num_steps}",
+        "endings": endings(store),
+        "in training": use_in_training(store, window),
         "observation": f"{store.observation_space.shape} uint8",
         "action": str(store.action_space),
         "reset seeds": f"{len(np.unique(store.seeds))} different" + _stream(store),

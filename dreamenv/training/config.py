@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.ranges import require_ranges
+from dreamenv.training.rewards import KINDS
 from dreamenv.world_model.objective import ObjectiveConfig
 
 
@@ -74,6 +75,10 @@ class TrainConfig:
     """`action`, or `pose`: frames are known by where they are seen from (see `pose`)."""
     pose: str = "agent_pos,agent_dir"
     """Recorded infos that make up the pose, separated by commas."""
+    rewards: str = "auto"
+    """`categories`: the rewards seen are the only ones there are. `continuous`: others lie between
+    them. `auto` decides by how many there are, whether they are whole numbers and whether they
+    repeat."""
     window: int = 48
     """Most frames per training window; those of shorter episodes are padded, and padding is not
     scored."""
@@ -161,6 +166,8 @@ class TrainConfig:
                 "shortcut_passes is for a model that begins with weights_from; for a new one set "
                 """architecture '{"dynamics": {"shortcut_passes": 8}}'"""
             )
+        if self.rewards not in KINDS:
+            raise ConfigError(f"rewards are {', '.join(KINDS)}, not {self.rewards!r}")
         if self.window < 2:
             raise ConfigError(f"a window needs at least 2 frames, not {self.window}")
         if self.segments < 1 or self.window % self.segments or self.window < 2 * self.segments:

@@ -14,7 +14,7 @@ import torch
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.training.latents import encoded
+from dreamenv.training.latents import encoded, restandardise
 from dreamenv.training.stretches import Stretches
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import Batch
@@ -57,7 +57,8 @@ class LatentWindows:
 
     Every frame is scored equally often (`Stretches`); windows that hold fewer frames than others,
     at either end of an episode or because it is short, are padded (`Batch.valid`). The tokenizer's
-    standardisation is measured on all frames: `model.tokenizer` has it afterwards.
+    standardisation is measured on all frames, and `model.tokenizer` has it afterwards, unless it is
+    to keep its own.
 
     Args:
         store: the rollouts.
@@ -69,6 +70,7 @@ class LatentWindows:
         retrace: share of windows that go forth and exactly back again.
         ends: share of windows that end where an episode terminated, if any did.
         pose: infos that make up a pose, if that is what the model is conditioned on.
+        keep: standardise latents as the model has learnt to know them, whatever they now are.
     """
 
     def __init__(
@@ -81,11 +83,15 @@ class LatentWindows:
         retrace: float = 0.0,
         ends: float = 0.0,
         pose: Sequence[str] = (),
+        keep: bool = False,
     ) -> None:
         self.window, self.stride, self.retrace, self.ends = window, stride, retrace, ends
         self.lengths = np.asarray(store.lengths) + 1  # frames, not steps
         arrays = encoded(store, model, cache)
         tokenizer = model.tokenizer
+        if keep:
+            mean, std = (x.cpu().numpy() for x in (tokenizer.latent_mean, tokenizer.latent_std))
+            restandardise(arrays, mean, std)
         for buffer in ("latent_mean", "latent_std"):
             getattr(tokenizer, buffer).copy_(torch.from_numpy(arrays[buffer]))
         self.latents = arrays["latents"]

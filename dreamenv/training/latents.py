@@ -33,6 +33,17 @@ def encoded(store: RolloutStore, model: WorldModel, cache: Path) -> dict[str, np
     return arrays
 
 
+def restandardise(arrays: dict[str, np.ndarray], mean: np.ndarray, std: np.ndarray) -> None:
+    """Measure latents by another mean and deviation (channels,), in place."""
+    shift, scale = (arrays["latent_mean"] - mean) / std, arrays["latent_std"] / std
+    if shift.any() or (scale != 1).any():
+        flat = arrays["latents"].reshape(-1, len(mean))
+        for start in range(0, len(flat), 2**20):
+            part = flat[start : start + 2**20]
+            part[:] = part * scale + shift
+    arrays.update(latent_mean=mean, latent_std=std)
+
+
 def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):

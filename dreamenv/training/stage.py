@@ -46,6 +46,8 @@ class Stage(Generic[B]):
         evaluate: called with the averaged weights in place.
         on_checkpoint: called with the averaged weights in place before each state is saved, so
             that a state never claims updates that its checkpoint lacks.
+        about: plain data saved with each state.
+        adapt: called with a saved state before it is resumed, and may change it.
     """
 
     def __init__(
@@ -60,11 +62,14 @@ class Stage(Generic[B]):
         frames_per_batch: int,
         evaluate: Callable[[int, SummaryWriter], dict[str, float]] | None = None,
         on_checkpoint: Callable[[int], None] | None = None,
+        about: dict[str, Any] | None = None,
+        adapt: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.name, self.run_config, self.config = name, run, config
         self.modules, self.make_batch, self.losses = modules, make_batch, losses
         self.frames_per_batch = frames_per_batch
         self.evaluate, self.on_checkpoint = evaluate, on_checkpoint
+        self.about, self.adapt = about or {}, adapt
         self.optimizer = Optimizer(modules.values(), hidden, config.weight_decay)
         self.average = Average(modules, config.ema)
         out = Path(run.out)
@@ -191,6 +196,7 @@ class Stage(Generic[B]):
             "modules": self.modules.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "about": self.about,
         }
         torch.save(state, buffer)
         atomic_write_bytes(self.path, buffer.getvalue())
@@ -200,6 +206,8 @@ class Stage(Generic[B]):
             return
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if self.adapt:
+                self.adapt(state)
             self.modules.load_state_dict(state["modules"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])

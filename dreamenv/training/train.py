@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,34 +19,34 @@ from dreamenv.core.device import pick_device
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json, remove_unfinished
 from dreamenv.core.locks import hold_folder
-from dreamenv.rollouts.overlap import shared_episodes
 from dreamenv.rollouts.poses import read_poses
-from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows, length_of_most
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.data import LatentWindows, sample_frames
+from dreamenv.training.effects import require_effect
+from dreamenv.training.fit_config import model_config
+from dreamenv.training.rollouts_used import describe_data, require_apart, same_worlds
 from dreamenv.training.stage import Stage
+from dreamenv.training.widening import widen_state
 from dreamenv.world_model.checkpoint import (
+    CONFIG,
     checkpoint_folder,
     load_world_model,
     read_config,
     save_world_model,
 )
-from dreamenv.world_model.config import ActionConfig, RewardConfig, WorldModelConfig, preset
+from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
+from dreamenv.world_model.network.heads import widened_head
 from dreamenv.world_model.objective import Batch
 from dreamenv.world_model.open_loop import imagine_under, psnr
 from dreamenv.world_model.preprocessing import fit_frames, to_uint8, to_unit
 
-MOST_REWARD_VALUES = 16
-"""Up to so many distinct rewards are taken for the only ones there are."""
-FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
-"""Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""
 SAME_MODEL = (
     "architecture", "tokenizer_from", "weights_from", "shortcut_passes", "conditioning", "pose",
-    "stride",
+    "stride", "rewards",
 )  # fmt: skip
 """What a run that is continued must also keep: weights alone would fit another model."""
 CLIPS, CONTEXT, HORIZON = 16, 32, 16
@@ -75,8 +75,11 @@ def _train(config: TrainConfig) -> Path:
         keep_freed_memory()
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
     _require_usable(config, store, held_out)
-    architecture = model_config(config, store)
-    _require_trainable(config, architecture)
+    out = Path(config.out)
+    resumed = _so_far(out, store)
+    architecture = model_config(config, store, resumed)
+    notes = _require_trainable(config, architecture)
+    used = describe_data(config, store, architecture, resumed) + same_worlds(store, held_out)
     torch.manual_seed(config.seed)
     model = WorldModel(architecture).to(device)
     model.compute_dtype = getattr(torch, config.dtype)
@@ -84,14 +87,21 @@ def _train(config: TrainConfig) -> Path:
         take_tokenizer(model, config.tokenizer_from)
     if config.weights_from:
         source = load_world_model(checkpoint_folder(config.weights_from), device)
+        known = source.config.rewards.values
+        tensors = widened_head(source.state_dict(), known, architecture.rewards.values)
         # Shortcuts that are new to it begin with weights of zero, as if nobody had asked.
-        model.load_state_dict(model.state_dict() | source.state_dict())
-    out = Path(config.out)
+        model.load_state_dict(model.state_dict() | tensors)
     try:
         _enter_run_folder(out, config, store)
+        for line in (*used, *notes):
+            print(line, file=sys.stderr)
         if not (config.tokenizer_from or config.weights_from):
             train_tokenizer(model, config, store, held_out)
-        train_dynamics(model, config, store, held_out)
+        if resumed is not None:  # what latents are measured in goes with the weights
+            known_as = load_world_model(out, device).tokenizer
+            model.tokenizer.latent_mean.copy_(known_as.latent_mean)
+            model.tokenizer.latent_std.copy_(known_as.latent_std)
+        train_dynamics(model, config, store, held_out, used, resumed)
     except OSError as error:
         raise DreamEnvError(
             f"training stopped: {error}. What was saved in {out} is whole: make room or give "
@@ -108,20 +118,22 @@ def _require_usable(config: TrainConfig, store: RolloutStore, held_out: RolloutS
                 f"both stores must be of one environment, but the {what} of {config.data} is "
                 f"{one} and that of {config.held_out} is {other}"
             )
-    shared = shared_episodes(store, held_out)
-    if shared:
-        warnings.warn(
-            f"{shared} of the {held_out.num_episodes} held-out episodes in {config.held_out} are "
-            f"in the training data {config.data}, too: what is measured on them says nothing "
-            "about new episodes; collect held-out rollouts with another --seed",
-            stacklevel=3,
-        )
+    require_apart(store, held_out)
     # Found out now rather than after hours of training.
     Windows(store, config.stride + 1)
     clip_frames(held_out, config.stride)  # two frames are enough for spawns, too
 
 
-def _require_trainable(config: TrainConfig, architecture: WorldModelConfig) -> None:
+def _so_far(out: Path, store: RolloutStore) -> WorldModelConfig | None:
+    """The model that stands in a run folder whose dynamics have begun to train, if any."""
+    if not (out / CONFIG).is_file() or not (out / "training" / "dynamics.pt").is_file():
+        return None
+    config, provenance = read_config(out)
+    return config if provenance.get("env_id") == store.env_id else None
+
+
+def _require_trainable(config: TrainConfig, architecture: WorldModelConfig) -> list[str]:
+    """Refuse what cannot be trained; returns notes on options that have no effect."""
     dynamics, segment = architecture.dynamics, config.window // config.segments
     if dynamics.attention == "bidirectional":  # cuts every window, the shortest too, into its own
         segment = config.window_from or segment
@@ -132,6 +144,7 @@ def _require_trainable(config: TrainConfig, architecture: WorldModelConfig) -> N
         )
     if dynamics.attention == "bidirectional" and config.segments > 1:
         raise ConfigError("bidirectional attention hands no memory on: set segments to 1")
+    return require_effect(config, architecture)
 
 
 def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> None:
@@ -144,112 +157,14 @@ def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> No
         raise CheckpointError(
             f"{path} is damaged ({error}); delete it if the rest of {out} is yours"
         ) from error
-    for name in ("env_id", "preset", "seed", *SAME_MODEL):
+    preset = () if config.weights_from else ("preset",)  # which brings its architecture
+    for name in ("env_id", *preset, "seed", *SAME_MODEL):
         if before.get(name, now[name]) != now[name]:
             raise ConfigError(
                 f"{out} was begun with {name} {before[name]!r}, not {now[name]!r}; repeat that to "
                 "continue it, or train into another --out"
             )
     atomic_write_json(path, now)
-
-
-def model_config(config: TrainConfig, store: RolloutStore) -> WorldModelConfig:
-    """The preset, fitted to a store's actions or poses and rewards, with the run's own changes.
-
-    Raises:
-        ConfigError: the changes name fields that are not there or not theirs to set, or do not fit
-            together; or the tokenizer is for other frames.
-        RolloutError: poses are wanted, and the store has none; or its actions cannot be dreamt.
-    """
-    if config.conditioning == "pose":
-        actions = _pose_box(config, store)
-    else:
-        actions = ActionConfig.of(space_to_dict(require_action_space(store.action_space)))
-    rewards = np.concatenate([store.read_steps(i)["reward"] for i in range(store.num_episodes)])
-    values = np.unique(rewards)
-    exact = len(values) <= MOST_REWARD_VALUES
-    if not exact:
-        values = np.unique(np.quantile(rewards, np.linspace(0, 1, 2 * MOST_REWARD_VALUES)))
-    reward_config = RewardConfig(tuple(float(v) for v in values), exact)
-    channels = store.observation_space.shape[-1]
-    fitted = preset(
-        config.preset,
-        conditioning=config.conditioning,
-        actions=actions,
-        rewards=reward_config,
-        frame_channels=channels,
-    )
-    plain = fitted.to_dict()
-    whole = overlay(plain, config.architecture)
-    for name in FITTED:
-        if whole[name] != plain[name]:
-            raise ConfigError(f"architecture cannot set {name}: the rollouts and options decide it")
-    if config.weights_from:
-        return _source_config(config, fitted)
-    if config.tokenizer_from:
-        # The weights that are taken decide how large the tokenizer is.
-        source, _ = read_config(checkpoint_folder(config.tokenizer_from))
-        whole["tokenizer"] = dataclasses.asdict(source.tokenizer)
-        if source.frame_channels != channels:
-            raise ConfigError(
-                f"the tokenizer of {config.tokenizer_from} is for frames of "
-                f"{source.frame_channels} channels, those of {store.path} have {channels}"
-            )
-    return WorldModelConfig.from_dict(whole)
-
-
-def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
-    """The configuration of the checkpoint to begin with, checked against that of the rollouts."""
-    source, _ = read_config(checkpoint_folder(config.weights_from))
-    # Spaces may differ in what the model is not told, such as the number of the first action.
-    told = source.actions.n, source.actions.low, source.actions.high
-    if told == (fitted.actions.n, fitted.actions.low, fitted.actions.high):
-        source = dataclasses.replace(source, actions=fitted.actions)
-    there_all, here_all = source.to_dict(), fitted.to_dict()
-    for name in FITTED:
-        there, here = there_all[name], here_all[name]
-        if there != here:
-            raise ConfigError(
-                f"{config.weights_from} was trained with {name} {there}, but {config.data} and the "
-                f"options ask for {here}; begin from a checkpoint of the same environment"
-            )
-    passes = config.shortcut_passes
-    if not passes:
-        return source
-    if source.dynamics.shortcut_passes not in (0, passes):
-        raise ConfigError(
-            f"{config.weights_from} has shortcuts of up to {source.dynamics.shortcut_passes} "
-            f"passes already; leave out shortcut_passes {passes}"
-        )
-    dynamics = dataclasses.replace(source.dynamics, shortcut_passes=passes)
-    return dataclasses.replace(source, dynamics=dynamics)
-
-
-def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
-    """Nested plain data with the JSON object `changes` laid over it."""
-    try:
-        parsed = json.loads(changes or "{}")
-    except ValueError as error:
-        raise ConfigError(f"architecture is no JSON ({error}): {changes}") from None
-    if not isinstance(parsed, dict):
-        raise ConfigError(f"architecture must be a JSON object, not {changes}")
-
-    def lay(below: Any, above: Any) -> Any:
-        if isinstance(below, dict) and isinstance(above, dict):
-            return below | {key: lay(below.get(key), value) for key, value in above.items()}
-        return above
-
-    return lay(whole, parsed)
-
-
-def _pose_box(config: TrainConfig, store: RolloutStore) -> ActionConfig:
-    """Whole numbers between which all poses lie, held-out ones, where dreams begin, included."""
-    keys = config.pose.split(",")
-    stores = (store, RolloutStore(config.held_out))
-    poses = [read_poses(s, i, keys) for s in stores for i in range(s.num_episodes)]
-    low = np.floor(np.min([p.min(0) for p in poses], 0))
-    high = np.maximum(np.ceil(np.max([p.max(0) for p in poses], 0)), low + 1)
-    return ActionConfig(low=tuple(map(float, low)), high=tuple(map(float, high)))
 
 
 def take_tokenizer(model: WorldModel, checkpoint: str) -> None:
@@ -294,13 +209,22 @@ def train_tokenizer(
 
 
 def train_dynamics(
-    model: WorldModel, run: TrainConfig, store: RolloutStore, held_out: RolloutStore
+    model: WorldModel,
+    run: TrainConfig,
+    store: RolloutStore,
+    held_out: RolloutStore,
+    used: list[str],
+    resumed: WorldModelConfig | None = None,
 ) -> None:
-    """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes."""
+    """Stage two: predict latents, rewards and continuation; saves the checkpoint as it goes.
+
+    `used` says what the rollouts were used for; `resumed` is the model of the run so far, if any.
+    """
     cache = Path(run.latents) if run.latents else Path(run.out) / "training" / "latents.npz"
     data = LatentWindows(
-        store, model, cache, run.window, run.stride, run.retrace, run.ends, run.pose.split(",")
-    )
+        store, model, cache, run.window, run.stride, run.retrace, run.ends, run.pose.split(","),
+        keep=bool(resumed or run.weights_from),
+    )  # fmt: skip
     sample = data.batch(256, np.random.default_rng([run.seed, 3]), min(run.window, 48))
     if not run.weights_from:  # which were trained under the value that came with them
         change = (sample.latents[:, 1:] - sample.latents[:, :-1])[sample.valid[:, 1:]]
@@ -334,9 +258,11 @@ def train_dynamics(
         )
 
     def checkpoint(step: int) -> None:
-        save_world_model(run.out, model, provenance(run, store, step))
+        about = provenance(run, store, step)
+        save_world_model(run.out, model, about, card(about, used))
 
-    Stage(
+    rewards = model.config.rewards.values
+    stage = Stage(
         "dynamics",
         run,
         run.dynamics,
@@ -347,7 +273,10 @@ def train_dynamics(
         run.dynamics.batch * run.window,
         lambda step, writer: open_loop_metrics(model, clips, step, writer),
         checkpoint,
-    ).run()
+        {"reward_values": list(rewards)},
+        lambda state: widen_state(state, resumed, rewards, stage.optimizer),
+    )
+    stage.run()
 
 
 def provenance(run: TrainConfig, store: RolloutStore, step: int) -> dict[str, Any]:
@@ -359,6 +288,17 @@ def provenance(run: TrainConfig, store: RolloutStore, step: int) -> dict[str, An
         "dynamics_updates": step,
         "training": dataclasses.asdict(run),
     }
+
+
+def card(about: dict[str, Any], used: list[str]) -> str:
+    """The text of `card.md`: what the model learnt from, and what was decided on the way."""
+    lines = [
+        f"# A world model of {about['env_id']}\n",
+        f"{about['dynamics_updates']:,} updates of the dynamics, seed {about['training']['seed']}, "
+        f"on {about['episodes']:,} episodes of {about['environment_steps']:,} steps in all.\n",
+        *(f"- {line}" for line in used),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def clip_frames(store: RolloutStore, stride: int = 1) -> int:

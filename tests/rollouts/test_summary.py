@@ -29,6 +29,11 @@ def test_description(store):
     text = describe(store)
     for part in ("Counting-v0", "3 of 9 to 30 steps (mean 20.0)", "Discrete(5)", "x smaller"):
         assert part in text
+    assert "3 episodes terminated, 0 were cut off" in text
+    assert "every frame counts alike; 100% of the episodes are shorter than a window of 48" in text
+    assert "33% of the episodes are shorter than a window of 20 frames and padded" in describe(
+        store, 20
+    )
     rows = [line.split() for line in reward_table(store).splitlines()]
     # Every third step is rewarded: 3 of 9; 10 of 30 and 7 of 21.
     assert rows[1][:4] == ["goal:0.3", "1", "9", "333.33"]

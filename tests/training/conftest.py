@@ -12,6 +12,7 @@ import torch
 
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.train import train
+from tests.conftest import apart_from
 
 MakeRun = Callable[..., TrainConfig]
 
@@ -43,10 +44,11 @@ def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small_run(out: Path, store: Path, **changes: Any) -> TrainConfig:
-    """A tiny run; keywords replace its entries."""
+    """A tiny run; keywords replace its entries. Held-out episodes are like those of `data`."""
+    data = Path(changes.get("data", store))
     values: dict[str, Any] = {
-        "data": str(store),
-        "held_out": str(store),
+        "data": str(data),
+        "held_out": str(apart_from(data) if data.exists() else data),
         "out": str(out),
         "preset": "debug",
         "window": 6,
@@ -59,6 +61,10 @@ def small_run(out: Path, store: Path, **changes: Any) -> TrainConfig:
         "spawns": 3,
         "spawn_frames": 5,
     }
+    if "weights_from" in changes or "tokenizer_from" in changes:
+        del values["tokenizer"]
+    if "weights_from" in changes:
+        del values["preset"]
     return TrainConfig(**values | changes)
 
 

@@ -49,7 +49,7 @@ def test_weights_of_another_environment_are_refused(
 ) -> None:
     first = str(debug_checkpoint)
     grey = str(write_counting_store(tmp_path / "grey", channels=1))
-    run = make_run("second", data=grey, held_out=grey, weights_from=first)
+    run = make_run("second", data=grey, weights_from=first)
     with pytest.raises(ConfigError, match="was trained with frame_channels 3, but .* ask for 1"):
         train(run)
     assert not Path(run.out).exists()

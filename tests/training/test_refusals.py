@@ -16,7 +16,7 @@ from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.stage import Stage
 from dreamenv.training.train import train
 from dreamenv.world_model.objective import ObjectiveConfig
-from tests.conftest import write_counting_store
+from tests.conftest import apart_from, write_counting_store
 from tests.training.conftest import MakeRun
 
 
@@ -123,9 +123,10 @@ def test_conditioning_and_its_poses(
     pose: dict[str, Any] = {"conditioning": "pose"}
     message = "holds no info 'agent_pos', so poses are unknown; it has .*: collect from"
     refused(make_run, RolloutError, message, **pose)
-    refused(make_run, RolloutError, message, data=str(pose_store), **pose)
-    refused(make_run, RolloutError, message, held_out=str(pose_store), **pose)
-    both: dict[str, Any] = {**pose, "data": str(pose_store), "held_out": str(pose_store)}
+    other = {"held_out": str(apart_from(counting_store))}
+    refused(make_run, RolloutError, message, data=str(pose_store), **other, **pose)
+    refused(make_run, RolloutError, message, held_out=str(apart_from(pose_store)), **pose)
+    both: dict[str, Any] = {**pose, "data": str(pose_store)}
     refused(make_run, RolloutError, "no info 'agent_dri'", pose="agent_pos,agent_dri", **both)
     refused(make_run, RolloutError, "no info ''", pose="", **both)
     refused(make_run, ConfigError, "conditioning is one of action, pose", conditioning="place")
@@ -141,7 +142,7 @@ def test_poses_in_some_episodes_only(make_run: MakeRun, tmp_path: Path, pose_sto
     store = str(tmp_path / "s")
     refused(
         make_run, RolloutError, "holds no info 'agent_pos'",
-        conditioning="pose", data=store, held_out=store,
+        conditioning="pose", data=store,
     )  # fmt: skip
 
 
@@ -149,7 +150,6 @@ def test_strides_longer_than_any_episode(make_run: MakeRun, pose_store: Path) ->
     pose: dict[str, Any] = {
         "conditioning": "pose",
         "data": str(pose_store),
-        "held_out": str(pose_store),
     }
     refused(make_run, RolloutError, "none of 3 episodes has 63 frames", stride=62, **pose)
     refused(make_run, RolloutError, "none of 3 episodes has 62 frames", stride=61, **pose)
@@ -181,7 +181,7 @@ def test_a_tokenizer_of_other_frames(
     grey = str(write_counting_store(tmp_path / "grey", channels=1))
     refused(
         make_run, ConfigError, "is for frames of 3 channels, those of .*grey have 1",
-        data=grey, held_out=grey, tokenizer_from=str(debug_checkpoint),
+        data=grey, tokenizer_from=str(debug_checkpoint),
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_a_run_is_not_continued_as_another_model(
 ) -> None:
     """Where the weights would fit: other blocks, another tokenizer, other poses."""
     pose: dict[str, Any] = {
-        "conditioning": "pose", "data": str(pose_store), "held_out": str(pose_store)
+        "conditioning": "pose", "data": str(pose_store)
     }  # fmt: skip
     for stage in ("train_tokenizer", "train_dynamics"):
         monkeypatch.setattr(f"dreamenv.training.train.{stage}", lambda *_: None)

@@ -10,7 +10,7 @@ import pytest
 from dreamenv.core.errors import FolderInUseError
 from dreamenv.core.files import UNFINISHED, replacing
 from dreamenv.core.locks import hold_folder
-from dreamenv.training import data
+from dreamenv.training import latents
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.train import train
 from tests.training.conftest import MakeRun
@@ -42,9 +42,9 @@ def test_two_runs_write_one_file_of_latents_at_once(tmp_path: Path) -> None:
     one, other = ({"latents": np.full(1000, value)} for value in (1, 2))
     with replacing(cache) as slow:
         slow.write(b"half of")
-        data._write_cache(cache, "tag", one)
+        latents._write_cache(cache, "tag", one)
         slow.seek(0)
         np.savez(slow, tag=np.array("tag"), **other)
-    found = data._read_cache(cache, "tag")
+    found = latents._read_cache(cache, "tag")
     assert found is not None and (found["latents"] == 2).all()
     assert list(tmp_path.iterdir()) == [cache]

@@ -16,6 +16,7 @@ from dreamenv.core.errors import CheckpointError
 from dreamenv.world_model.checkpoint import load_world_model, read_config, save_world_model
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.tensor_files import pack_tensors, unpack_tensors
 from tests.world_model.models import (
     random_actions,
     random_frames,
@@ -175,3 +176,11 @@ def test_a_loaded_box_model_dreams_as_the_saved_one(tmp_path: Path) -> None:
     actions = random_actions(1, 2, 0).float().unsqueeze(-1)
     outcomes = [m.observe(m.initial_state(1), frames, actions)[1] for m in (model, loaded)]
     assert torch.equal(outcomes[0].continuation, outcomes[1].continuation)
+
+
+def test_equal_tensors_make_equal_files() -> None:
+    """A run that was killed and resumed is compared with the unbroken one byte by byte."""
+    files = {pack_tensors({"x": torch.ones(3)}, {"config": "a", "more": "b"}) for _ in range(20)}
+    assert len(files) == 1
+    tensors, about = unpack_tensors(files.pop())
+    assert torch.equal(tensors["x"], torch.ones(3)) and about == {"config": "a", "more": "b"}

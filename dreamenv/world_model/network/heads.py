@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,35 @@ class Outcome:
             self.continuation[index],
             None if self.features is None else self.features[index],
         )
+
+
+UNLIKELY = -5.0
+"""Added to the logit of a reward value that is new to a head."""
+
+
+def widened_rows(
+    rows: Tensor, before: Sequence[float], after: Sequence[float], new: float = 0.0
+) -> Tensor:
+    """Rows (before, …) of a reward head, or of what an optimiser knows of it, for more values.
+
+    A new value takes the row of the nearest one, plus `new`: with `UNLIKELY` for biases it is
+    expected where that one is, but seldom, so that predictions stay what they were.
+    """
+    nearest = [min(range(len(before)), key=lambda i: abs(before[i] - v)) for v in after]  # noqa: B023
+    known = torch.tensor([v in before for v in after], device=rows.device)
+    picked = rows[torch.tensor(nearest, device=rows.device)]
+    return picked + new * (~known).to(rows.dtype).reshape(-1, *[1] * (rows.ndim - 1))
+
+
+def widened_head(
+    tensors: dict[str, Tensor], before: Sequence[float], after: Sequence[float]
+) -> dict[str, Tensor]:
+    """A model's tensors, by name, with the rows of `head.reward` for the values `after`."""
+    weight, bias = "head.reward.weight", "head.reward.bias"
+    return tensors | {
+        weight: widened_rows(tensors[weight], before, after),
+        bias: widened_rows(tensors[bias], before, after, UNLIKELY),
+    }
 
 
 class OutcomeHead(nn.Module):

@@ -1,0 +1,145 @@
+"""What a model is to be for a run: its preset, its own changes, and what its rollouts ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from dreamenv.core.errors import ConfigError
+from dreamenv.rollouts.poses import read_poses
+from dreamenv.rollouts.spaces import require_action_space, space_to_dict
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.training.config import TrainConfig
+from dreamenv.training.rewards import all_rewards, fit_rewards
+from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
+from dreamenv.world_model.config import ActionConfig, WorldModelConfig, preset
+
+FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
+"""Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""
+
+
+def model_config(
+    config: TrainConfig, store: RolloutStore, resumed: WorldModelConfig | None = None
+) -> WorldModelConfig:
+    """The preset, fitted to a store's actions or poses and rewards, with the run's own changes.
+
+    Args:
+        config: of the run.
+        store: its rollouts.
+        resumed: the model of the run so far, which may have seen fewer rollouts: what rewards and
+            poses it knows it keeps.
+
+    Raises:
+        ConfigError: the changes name fields that are not there or not theirs to set, or do not fit
+            together; or the tokenizer is for other frames.
+        RolloutError: poses are wanted, and the store has none; or its actions cannot be dreamt.
+    """
+    if config.conditioning == "pose":
+        actions = _pose_box(config, store)
+    else:
+        actions = ActionConfig.of(space_to_dict(require_action_space(store.action_space)))
+    before = None
+    if resumed is None and config.weights_from:
+        resumed, _ = read_config(checkpoint_folder(config.weights_from))
+    if resumed is not None:
+        before = resumed.rewards
+        if config.conditioning == resumed.conditioning == "pose" and within(actions, resumed):
+            actions = resumed.actions
+    rewards, _ = fit_rewards(all_rewards(store), config.rewards, before)
+    channels = store.observation_space.shape[-1]
+    fitted = preset(
+        config.preset,
+        conditioning=config.conditioning,
+        actions=actions,
+        rewards=rewards,
+        frame_channels=channels,
+    )
+    plain = fitted.to_dict()
+    whole = overlay(plain, config.architecture)
+    for name in FITTED:
+        if whole[name] != plain[name]:
+            raise ConfigError(f"architecture cannot set {name}: the rollouts and options decide it")
+    if config.weights_from:
+        return _source_config(config, fitted)
+    if config.tokenizer_from:
+        # The weights that are taken decide how large the tokenizer is.
+        source, _ = read_config(checkpoint_folder(config.tokenizer_from))
+        taken = source.to_dict()["tokenizer"]
+        if json.dumps(whole["tokenizer"]) not in map(json.dumps, (plain["tokenizer"], taken)):
+            raise ConfigError(
+                f"architecture cannot set tokenizer: that of {config.tokenizer_from} is used as "
+                "it is; leave out one of the two"
+            )
+        whole["tokenizer"] = taken
+        if source.frame_channels != channels:
+            raise ConfigError(
+                f"the tokenizer of {config.tokenizer_from} is for frames of "
+                f"{source.frame_channels} channels, those of {store.path} have {channels}"
+            )
+    return WorldModelConfig.from_dict(whole)
+
+
+def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
+    """The configuration of the checkpoint to begin with, checked against that of the rollouts."""
+    source, _ = read_config(checkpoint_folder(config.weights_from))
+    # Spaces may differ in what the model is not told, such as the number of the first action.
+    told = source.actions.n, source.actions.low, source.actions.high
+    if told == (fitted.actions.n, fitted.actions.low, fitted.actions.high):
+        source = dataclasses.replace(source, actions=fitted.actions)
+    source = dataclasses.replace(source, rewards=fitted.rewards)  # which were widened to these
+    there_all, here_all = source.to_dict(), fitted.to_dict()
+    for name in FITTED:
+        there, here = there_all[name], here_all[name]
+        if there != here:
+            raise ConfigError(
+                f"{config.weights_from} was trained with {name} {there}, but {config.data} and the "
+                f"options ask for {here}; begin from a checkpoint of the same environment"
+            )
+    passes = config.shortcut_passes
+    if not passes:
+        return source
+    if source.dynamics.shortcut_passes not in (0, passes):
+        raise ConfigError(
+            f"{config.weights_from} has shortcuts of up to {source.dynamics.shortcut_passes} "
+            f"passes already; leave out shortcut_passes {passes}"
+        )
+    dynamics = dataclasses.replace(source.dynamics, shortcut_passes=passes)
+    return dataclasses.replace(source, dynamics=dynamics)
+
+
+def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
+    """Nested plain data with the JSON object `changes` laid over it."""
+    try:
+        parsed = json.loads(changes or "{}")
+    except ValueError as error:
+        raise ConfigError(f"architecture is no JSON ({error}): {changes}") from None
+    if not isinstance(parsed, dict):
+        raise ConfigError(f"architecture must be a JSON object, not {changes}")
+
+    def lay(below: Any, above: Any) -> Any:
+        if isinstance(below, dict) and isinstance(above, dict):
+            return below | {key: lay(below.get(key), value) for key, value in above.items()}
+        return above
+
+    return lay(whole, parsed)
+
+
+def _pose_box(config: TrainConfig, store: RolloutStore) -> ActionConfig:
+    """Whole numbers between which all poses lie, held-out ones, where dreams begin, included."""
+    keys = config.pose.split(",")
+    stores = (store, RolloutStore(config.held_out))
+    poses = [read_poses(s, i, keys) for s in stores for i in range(s.num_episodes)]
+    low = np.floor(np.min([p.min(0) for p in poses], 0))
+    high = np.maximum(np.ceil(np.max([p.max(0) for p in poses], 0)), low + 1)
+    return ActionConfig(low=tuple(map(float, low)), high=tuple(map(float, high)))
+
+
+def within(poses: ActionConfig, model: WorldModelConfig) -> bool:
+    """Whether the box of poses of a model, in which positions are measured, holds all of these."""
+    pairs = zip(poses.bounds, model.actions.bounds, strict=False)
+    return len(poses.low) == len(model.actions.low) and all(
+        there[0] <= here[0] and here[1] <= there[1] for here, there in pairs
+    )
