@@ -67,7 +67,8 @@ class WatchedSpawns:
         """
         watched = self._kept.pop(spawn, None)
         if watched is None:
-            watched = watch(self._model, self.spawns, [spawn])
+            memory, features = watch(self._model, self.spawns, [spawn])
+            watched = Watched(memory.packed(), features)
         self._kept[spawn] = watched  # the latest
         size = watched.nbytes  # every spawn has as many frames
         while len(self._kept) > max(1, self._room // size):

@@ -110,6 +110,22 @@ class State:
 
         return self._map(own)
 
+    def packed(self) -> State:
+        """A copy in a single block of memory, to be kept for long.
+
+        Many small blocks, allocated while something large was at work, would leave holes where
+        that was.
+        """
+        # Wider numbers first, so that each part begins at a multiple of its own numbers' size.
+        tensors = sorted((x for _, x in self.named_tensors()), key=lambda x: -x.itemsize)
+        block = torch.empty(self.nbytes, dtype=torch.uint8, device=self.frames.device)
+        parts = block.split([tensor.nbytes for tensor in tensors])
+        copies = {
+            id(tensor): part.view(tensor.dtype).view(tensor.shape).copy_(tensor)
+            for tensor, part in zip(tensors, parts, strict=True)
+        }
+        return self._map(lambda tensor: copies[id(tensor)])
+
     def detach(self) -> State:
         """The same values without their history, for truncated back-propagation."""
         return self._map(torch.detach)

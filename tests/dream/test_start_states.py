@@ -67,6 +67,12 @@ def test_what_is_kept_takes_the_bytes_that_are_counted(
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         assert sum(storages.values()) == kept[spawn].nbytes
         assert kept[spawn].nbytes == model.initial_state(1).nbytes + features.nbytes
+        assert len(storages) == 2, "many blocks leave holes"
+        watched, _ = watch(model, kept.spawns, [spawn])
+        for (name, one), (_, other) in zip(
+            memory.named_tensors(), watched.named_tensors(), strict=True
+        ):
+            assert one.dtype == other.dtype and torch.equal(one, other), name
 
 
 def test_dreams_leave_it_as_it_was(bundled_dream: DreamVectorEnv) -> None:

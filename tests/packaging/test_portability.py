@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("dreamenv/**/*.py"), *ROOT.glob("agents/*.py"), *ROOT.glob("*.py")])
+FOLDERS = ("dreamenv", "agents", "experiments", "scripts", "benchmarks")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("**/*.py"))
 
 AS_ON_WINDOWS = """
 import os, signal, sys
