@@ -46,6 +46,7 @@ import numpy as np
 from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import machine
+from dreamenv.core.reading import read_object
 from dreamenv.core.statistics import statistic_interval
 from dreamenv.training.fit_config import overlay
 from dreamenv.world_model.config import WorldModelConfig, from_plain, preset
@@ -188,7 +189,7 @@ def _begin(
     if not path.exists():
         return begun
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = read_object(path)
         same = {name: before[name] == begun[name] for name in ("settings", "machine")}
         found = {name: before[name] for name in begun}
     except (ValueError, KeyError, TypeError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 from dreamenv.core.errors import CheckpointError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.locks import locked
+from dreamenv.core.reading import read_object
 
 RUN, SCORES, ERROR, SETTINGS = "run", "scores.json", "error.json", "job.json"
 LOCK, STALE = "lock", "stale"
@@ -142,7 +143,7 @@ def _plain(settings: Any) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is no file."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         return {}
     except ValueError as error:

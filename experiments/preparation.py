@@ -14,6 +14,7 @@ from dreamenv.core.device import pick_device
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.locks import locked
+from dreamenv.core.reading import read_json
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.settings import (
     CollectSettings,
@@ -99,7 +100,7 @@ def _draw_tasks(grid: Grid) -> None:
         RolloutError: names the task.
     """
     path = grid.out / "tasks_drawn.json"
-    drawn: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    drawn: list[str] = read_json(path) if path.exists() else []
     suite = grid.suite
     for cell in suite.cells:
         size, stride = grid.architecture(cell).frame_size, grid.train_config(cell, 0).stride

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from dreamenv.core.errors import CheckpointError
 from dreamenv.core.files import atomic_write_json
+from dreamenv.core.reading import read_object
 from experiments.grid import Grid
 from experiments.queue import Say
 from experiments.tasks import complete
@@ -79,7 +79,7 @@ def read_results(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         raise CheckpointError(f"there are no results at {path}; run compare first") from None
     except ValueError as error:
@@ -92,7 +92,8 @@ def _done(grid: Grid) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     references: dict[str, Any] = {}
     for cell in grid.suite.cells:
         for folder in sorted((grid.out / "jobs" / cell.name).glob("seed*")):
-            scores = grid.job(cell, int(folder.name.removeprefix("seed"))).scores()
+            number = folder.name.removeprefix("seed")
+            scores = grid.job(cell, int(number)).scores() if number.isdecimal() else None
             if scores is None:
                 continue
             rows.append(scores | {"tasks": {k: _short(v) for k, v in scores["tasks"].items()}})

@@ -12,6 +12,7 @@ import torch
 from dreamenv.core.device import pick_device
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import machine
+from dreamenv.core.reading import read_object
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.train import train
@@ -59,7 +60,7 @@ def _measured(grid: Grid, job: Job, name: str, model: WorldModel, stride: int) -
     path, task = job.folder / "tasks" / f"{name}.json", job.tasks["tasks"][name]
     tag = fingerprint([job.training, task, job.tasks["dtype"]])
     if path.exists():
-        stored = json.loads(path.read_text("utf-8"))
+        stored = read_object(path)
         if stored["fingerprint"] == tag:
             return stored["scores"]
     store = RolloutStore(grid.store(grid.suite.rollouts_of(name)))

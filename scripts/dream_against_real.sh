@@ -34,7 +34,8 @@ wait
 train "$RECURRENT_MINUTES" 1 "$OUT/recurrent" --algo recurrent_ppo --env DreamEnv-MemoryMaze-v0 \
     --env-kwargs reward=expected --num-envs 16 --hyperparameters gamma=0.97 ent_coef=0.02
 
-"$PYTHON" -m dreamenv gap --agents "$OUT/dream" random --real MemoryMaze-9x9-v0 --out "$OUT/gap" \
+"$PYTHON" -m dreamenv gap --agents "$OUT/dream" random --trust-agent \
+    --real MemoryMaze-9x9-v0 --out "$OUT/gap" \
     --rollouts "$HELD_OUT" --near-rewards 0.5 --spawns 48 --horizon 32 --clips 48 \
     --clip-horizon 24 --dream-kwargs reward=expected --workers 2 \
     --population sticky:0.9 forward:0.6 wall seek "$OUT"/dream/kept/*.zip "$OUT"/real/kept/*.zip \

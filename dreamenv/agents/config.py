@@ -57,7 +57,9 @@ class AgentConfig:
     device: str = "auto"
     """Torch device; auto takes CUDA if there is one."""
     resume: bool = False
-    """Continue the run that stands in `out`, if any."""
+    """Continue the run that stands in `out`, if any; a saved agent needs `trust_agent`."""
+    trust_agent: bool = False
+    """Load the agent saved in `out`, though that runs whatever code its author put there."""
     progress: bool = True
     """Show a progress bar."""
 
@@ -88,6 +90,6 @@ class AgentConfig:
     def to_json(self) -> dict[str, Any]:
         """Everything that describes the run itself; not where it lies or how it was started."""
         described = asdict(self)
-        for name in ("out", "resume", "progress"):
+        for name in ("out", "resume", "trust_agent", "progress"):
             del described[name]
         return described

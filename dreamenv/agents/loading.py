@@ -6,9 +6,10 @@ episode starts, so the same object plays in a dream and in a simulator.
 
 from __future__ import annotations
 
-import json
+import io
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,8 +26,11 @@ from dreamenv.core.errors import (
     ConfigError,
     EnvironmentUsageError,
     MissingDependencyError,
+    UnreadableFileError,
+    UntrustedAgentError,
 )
 from dreamenv.core.quiet import without_gym_notice
+from dreamenv.core.reading import parse_json, read_bytes, read_zip_member
 from dreamenv.real.plugin import Family, families
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
 STICKINESS, FORWARD_SHARE = 0.9, 0.6
+MOST_BYTES, MOST_DATA, RATIO = 2**33, 2**26, 20
+"""Of a zip, of its plain JSON, and how much smaller packing makes an agent at most."""
 SCRIPTED = ("random", "sticky", "forward")
 """Agents for any environment that nothing was learnt for; families bring their own besides."""
 
@@ -74,6 +80,7 @@ def load_agent(
     *,
     observation_space: spaces.Space | None = None,
     deterministic: bool = False,
+    trust: bool = False,
 ) -> Agent:
     """Make the agent that `spec` names.
 
@@ -83,15 +90,18 @@ def load_agent(
             random); a scripted agent of a family of environments, such as "wall" (forward to a
             wall, then turns) or "seek" (the same, but steers to the target asked for); or the
             path of a zip saved by PPO or RecurrentPPO, or of a folder that holds one as
-            `agent.zip`. Stable-Baselines3 zips contain pickled Python objects: load only those
-            you trust.
+            `agent.zip`. Stable-Baselines3 zips hold pickled Python objects, and unpickling runs
+            whatever code their author put there: see `trust`.
         action_space: of the environment to act in.
         seed: of the agent's own randomness; the global generators are left alone.
         observation_space: if given, it is compared with the agent's at once; otherwise the first
             observation is.
         deterministic: take the most probable action instead of sampling.
+        trust: the author of the zip may run code on this machine. Nothing in a zip is unpickled
+            without; scripted agents need no trust.
 
     Raises:
+        UntrustedAgentError: `spec` is a saved agent, and `trust` was not given.
         CheckpointError: no such file, not an agent, or one of another action or observation space.
         ConfigError: a share that is not a probability, or a scripted agent that does not know
             these actions.
@@ -100,7 +110,7 @@ def load_agent(
     if is_scripted(spec):
         return _scripted(str(spec), action_space, seed)
     path = find_zip(spec)
-    model = _load_model(path)
+    model = _load_model(path, trust)
     if model.action_space != action_space:
         raise CheckpointError(
             f"the agent {path} chooses actions from {model.action_space}, but the environment "
@@ -292,13 +302,32 @@ def _candidates(path: Path) -> tuple[Path, ...]:
     return (path, path / "agent.zip", *named)
 
 
-def _load_model(path: Path) -> PPO | RecurrentPPO:
+def require_trust(specs: Iterable[str | Path], trust: bool) -> None:
+    """Insist that saved agents among `specs` may run their authors' code.
+
+    Raises:
+        CheckpointError: there is no such agent.
+        UntrustedAgentError: there is, and it may not.
+    """
+    saved = [find_zip(spec) for spec in specs if not is_scripted(spec)]
+    if saved and not trust:
+        raise UntrustedAgentError(
+            f"{saved[0]} is a saved agent of Stable-Baselines3. It holds pickled Python objects: "
+            "loading it runs whatever code its author put there. If you saved it yourself, or "
+            "trust whoever did, say so with --trust-agent (in Python: trust=True for load_agent, "
+            "trust_agent=True in a configuration)"
+        )
+
+
+def _load_model(path: Path, trust: bool) -> PPO | RecurrentPPO:
     """Load with the algorithm that saved the file.
 
     The network runs on the CPU: it is small, and one seed then gives the same actions with and
     without a GPU.
     """
-    algorithm = _algorithm_of(path)
+    data = _read(path)
+    algorithm = _algorithm_of(path, data)
+    require_trust([path], trust)
     try:
         with without_gym_notice():
             from sb3_contrib import RecurrentPPO
@@ -310,23 +339,51 @@ def _load_model(path: Path) -> PPO | RecurrentPPO:
             'run: pip install "dreamenv[agents]"'
         ) from error
     model_class = RecurrentPPO if algorithm == "RecurrentPPO" else PPO
-    return model_class.load(path, device="cpu")
+    try:
+        return model_class.load(io.BytesIO(data), device="cpu")
+    except Exception as error:  # unpickling raises whatever it meets
+        raise CheckpointError(f"the agent {path} cannot be loaded: {error!r}") from error
 
 
-def _algorithm_of(path: Path) -> str:
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path, MOST_BYTES)
+    except UnreadableFileError as error:
+        raise CheckpointError(f"{error}; copy or train the agent again") from error
+
+
+def read_agent_data(data: bytes) -> dict[str, Any]:
+    """The plain JSON of a Stable-Baselines3 zip; nothing is unpickled.
+
+    Raises:
+        UnreadableFileError: there is none, or it is damaged or huge.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            read = parse_json(read_zip_member(archive, "data", MOST_DATA))
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, NotImplementedError) as error:
+        raise UnreadableFileError(f"no agent of Stable-Baselines3 ({error!r})") from error
+    if not isinstance(read, dict):
+        raise UnreadableFileError("no agent of Stable-Baselines3")
+    return read
+
+
+def _algorithm_of(path: Path, content: bytes) -> str:
     """Read from the zip's plain JSON which algorithm saved it; nothing is unpickled.
 
     Raises:
         CheckpointError: a damaged or foreign file, or an algorithm that is not supported.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > max(MOST_DATA, RATIO * len(content)):
+                raise CheckpointError(f"{path} unpacks to {unpacked} bytes; no agent does")
             damaged = archive.testzip()
             members = set(archive.namelist())
-            text = archive.read("data") if "data" in members and damaged is None else b""
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is not a zip, or is cut off; copy or train it again"
+            f"{path} is not a zip, or is cut off or damaged; copy or train it again"
         ) from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged at {damaged!r}; copy or train it again")
@@ -334,11 +391,9 @@ def _algorithm_of(path: Path) -> str:
     if not {"data", "policy.pth"} <= members:
         raise CheckpointError(foreign)
     try:
-        data = json.loads(text)
-    except ValueError as error:
+        data = read_agent_data(content)
+    except UnreadableFileError as error:
         raise CheckpointError(foreign) from error
-    if not isinstance(data, dict):
-        raise CheckpointError(foreign)
     policy = data.get("policy_class", {})
     module = policy.get("__module__", "") if isinstance(policy, dict) else ""
     # Only PPO and its relatives clip; of these, sb3-contrib's have policies of their own modules.

@@ -15,6 +15,7 @@ from dreamenv.core.event_files import forget_events_after
 from dreamenv.core.files import atomic_write_json, atomic_write_text
 from dreamenv.core.json_lines import keep_json_lines, read_json_lines
 from dreamenv.core.locks import LOCK
+from dreamenv.core.reading import is_stray, read_object
 
 FIXED = (
     *("algo", "env", "env_kwargs", "memory_from", "only_memory"),
@@ -57,10 +58,11 @@ class RunFolder:
             ConfigError: the folder holds a run and `resume` is not set, holds something else, or
                 holds a run of another algorithm, environment, seed or recipe.
         """
-        if any(entry.name != LOCK for entry in self.path.iterdir()):
+        names = [entry.name for entry in self.path.iterdir() if entry.name != LOCK]
+        if not all(map(is_stray, names)):
             if not config.resume:
                 raise ConfigError(
-                    f"{self.path} already exists; continue it with --resume, "
+                    f"{self.path} already exists; continue it with --resume --trust-agent, "
                     "or choose another --out"
                 )
             self._check_same_run(config)
@@ -79,7 +81,9 @@ class RunFolder:
 
     def _check_same_run(self, config: AgentConfig) -> None:
         try:
-            stored = json.loads(self.config.read_text("utf-8"))["config"]
+            stored = read_object(self.config)["config"]
+            if not isinstance(stored, dict):
+                raise ValueError("it describes no run")
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
                 f"{self.path} holds no agent run that could be continued ({self.config.name} is "

@@ -41,12 +41,14 @@ def unsaved(path: Path, error: OSError) -> DreamEnvError:
     """The error to raise where something of an agent could not be written."""
     return DreamEnvError(
         f"cannot save the agent to {path}: {error.strerror}; make room, then continue with "
-        "--resume from the agent saved before"
+        "--resume --trust-agent from the agent saved before"
     )
 
 
 def load_model(algo: str, path: Path, env: VecEnv, device: str) -> Model:
     """Continue from a saved agent; `restore_episodes` brings back the episodes then under way.
+
+    Loading runs whatever code the agent's author put there: `require_trust` comes first.
 
     Raises:
         CheckpointError: `env` has other spaces than the agent was trained in.
@@ -56,6 +58,8 @@ def load_model(algo: str, path: Path, env: VecEnv, device: str) -> Model:
         model = algorithm.load(path, env=env, device=device)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be continued in this environment: {error}") from error
+    except Exception as error:  # unpickling raises whatever it meets
+        raise CheckpointError(f"{path} cannot be loaded: {error!r}") from error
     # If episodes have to begin anew, then not with the mazes of the first rollouts, which would
     # be a smaller training set than an uninterrupted run sees: loading seeded as at the start.
     seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]

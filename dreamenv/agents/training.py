@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from dreamenv.agents.callbacks import Clock, EvaluateAgent, KeepAgent, ProgressBar, SaveAgent
 from dreamenv.agents.config import AgentConfig
 from dreamenv.agents.envs import DEAD_WORKER_ERRORS, close, find_spec, is_dream, make_vec_env
+from dreamenv.agents.loading import require_trust
 from dreamenv.agents.observations import OnlyMemory, has_memory, seen_frame
 from dreamenv.agents.recipes import Model, build_model, make_recipe
 from dreamenv.agents.resuming import restore_episodes
@@ -35,6 +36,8 @@ def run(config: AgentConfig) -> Path:
 def _run(config: AgentConfig) -> Path:
     folder = RunFolder(config.out)
     resuming = folder.check(config)
+    if resuming:
+        require_trust([folder.agent], config.trust_agent)
     recipe = make_recipe(config.num_envs, config.hyperparameters)
     _check_device(config.device)
     _check_memory(config)
@@ -87,7 +90,8 @@ def _run(config: AgentConfig) -> Path:
             raise DreamEnvError(
                 f"the process of an environment died after {model.num_timesteps} steps; its own "
                 "error, if it had time for one, is printed above (memory full? try fewer "
-                f"--num-envs). Continue with --resume from the last save in {config.out}"
+                f"--num-envs). Continue with --resume --trust-agent from the last save in "
+                f"{config.out}"
             ) from error
     return folder.agent
 

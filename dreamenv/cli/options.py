@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import tyro
 
+from dreamenv.core.reading import parse_json
+
 T = TypeVar("T")
 RENAMED = {"--agent": "--agents", "--set": "--hyperparameters"}
 """Options of version 0.1 → what they are called now; they go with version 0.3."""
@@ -91,7 +93,7 @@ def read_mapping(words: Sequence[str]) -> dict[str, Any]:
     """
     if len(words) == 1 and words[0].lstrip().startswith(("{", "[")):
         try:
-            whole = json.loads(words[0])
+            whole = parse_json(words[0])
         except ValueError as error:
             raise ValueError(f"no JSON ({error}): {words[0]}") from None
         if not isinstance(whole, dict):
@@ -111,7 +113,7 @@ def read_mapping(words: Sequence[str]) -> dict[str, Any]:
         if name in place:
             raise ValueError(f"{key!r} is given twice")
         try:
-            place[name] = json.loads(text)
+            place[name] = parse_json(text)
         except ValueError:
             place[name] = text
     return mapping

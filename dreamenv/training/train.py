@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from dreamenv.core.device import pick_device
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json, remove_unfinished
 from dreamenv.core.locks import hold_folder
+from dreamenv.core.reading import read_object
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows, length_of_most
@@ -152,7 +152,7 @@ def _enter_run_folder(out: Path, config: TrainConfig, store: RolloutStore) -> No
     path = out / "train_config.json"
     now = {"env_id": store.env_id, **dataclasses.asdict(config)}
     try:
-        before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        before = read_object(path) if path.exists() else {}
     except ValueError as error:
         raise CheckpointError(
             f"{path} is damaged ({error}); delete it if the rest of {out} is yours"

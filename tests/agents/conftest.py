@@ -33,6 +33,7 @@ def small_config(**changes: Any) -> AgentConfig:
         "num_envs": 1,
         "hyperparameters": SMALL,
         "eval_every": 0,
+        "trust_agent": True,
         "progress": False,
     }
     return AgentConfig(**values | changes)

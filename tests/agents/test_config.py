@@ -39,6 +39,7 @@ def test_every_argument_arrives() -> None:
         "--memory-from runs/model "
         "--eval-every 4 --eval-episodes 5 --eval-env Other-v0 --eval-env-kwargs size=7 "
         "--eval-seed 6 --video --save-every 8 --keep-every 7 --threads 9 --device cpu --resume "
+        "--trust-agent "
         "--no-progress"
     )
     assert config == AgentConfig(
@@ -62,6 +63,7 @@ def test_every_argument_arrives() -> None:
         threads=9,
         device="cpu",
         resume=True,
+        trust_agent=True,
         progress=False,
     )
 

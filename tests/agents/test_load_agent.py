@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -14,16 +17,24 @@ from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
 
-from dreamenv.agents.loading import Agent, load_agent
+from dreamenv.agents import train_agent
+from dreamenv.agents.loading import Agent, load_agent, require_trust
+from dreamenv.cli import main
 from dreamenv.core.errors import (
     CheckpointError,
     ConfigError,
     DreamEnvError,
     EnvironmentUsageError,
     MissingDependencyError,
+    UntrustedAgentError,
 )
+from dreamenv.evaluation.gap.config import GapConfig
+from dreamenv.evaluation.gap.measure import measure_gap
+from dreamenv.evaluation.gap.transfer import Contender
+from tests.agents.conftest import small_config
 
 ACTIONS = spaces.Discrete(3)
+trusted = partial(load_agent, trust=True)
 ALGORITHMS = {"ppo": PPO, "recurrent_ppo": RecurrentPPO}
 
 
@@ -47,7 +58,7 @@ def test_acts_as_the_model_predicts(
     trained: dict[str, Path], algo: str, deterministic: bool
 ) -> None:
     path = trained[algo] / "agent.zip"
-    agent = load_agent(path, ACTIONS, seed=7, deterministic=deterministic)
+    agent = trusted(path, ACTIONS, seed=7, deterministic=deterministic)
     assert agent.name == ALGORITHMS[algo].__name__
     model = ALGORITHMS[algo].load(path, device="cpu")
     torch.manual_seed(7)
@@ -75,7 +86,7 @@ def test_reset_with_a_seed_is_as_newly_loaded_with_it(spec: str, trained: dict[s
     def acts(agent: Agent) -> list[np.ndarray]:
         return [agent.act(*pair) for pair in zip(frames(8), starts(8), strict=True)]
 
-    agent, other = (load_agent(trained.get(spec, spec), ACTIONS, seed) for seed in (1, 2))
+    agent, other = (trusted(trained.get(spec, spec), ACTIONS, seed) for seed in (1, 2))
     assert not np.array_equal(acts(agent), acts(other))
     agent.reset(2)
     other.reset()
@@ -83,15 +94,15 @@ def test_reset_with_a_seed_is_as_newly_loaded_with_it(spec: str, trained: dict[s
 
 
 def test_acting_leaves_the_global_generator_alone(trained: dict[str, Path]) -> None:
-    agent = load_agent(trained["ppo"], ACTIONS, seed=7)
+    agent = trusted(trained["ppo"], ACTIONS, seed=7)
     before = torch.get_rng_state()
     agent.act(frames(1)[0], starts(1)[0])
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_memory_is_dropped_where_an_episode_starts(trained: dict[str, Path]) -> None:
-    agent = load_agent(trained["recurrent_ppo"], ACTIONS, seed=0)
-    fresh = load_agent(trained["recurrent_ppo"], ACTIONS, seed=0)
+    agent = trusted(trained["recurrent_ppo"], ACTIONS, seed=0)
+    fresh = trusted(trained["recurrent_ppo"], ACTIONS, seed=0)
     for observation, start in zip(frames(4), starts(4), strict=True):
         agent.act(observation, start)
     fresh.act(frames(4)[3], np.ones(4, bool))
@@ -102,7 +113,7 @@ def test_memory_is_dropped_where_an_episode_starts(trained: dict[str, Path]) -> 
 
 
 def test_the_number_of_episodes_is_fixed_until_reset(trained: dict[str, Path]) -> None:
-    agent = load_agent(trained["recurrent_ppo"], ACTIONS, seed=0)
+    agent = trusted(trained["recurrent_ppo"], ACTIONS, seed=0)
     agent.act(frames(1, 4)[0], np.ones(4, bool))
     with pytest.raises(EnvironmentUsageError, match="remembers 4 episodes.*given 2.*reset"):
         agent.act(frames(1, 2)[0], np.ones(2, bool))
@@ -111,31 +122,31 @@ def test_the_number_of_episodes_is_fixed_until_reset(trained: dict[str, Path]) -
 
 
 def test_a_run_folder_or_a_name_without_suffix_is_enough(trained: dict[str, Path]) -> None:
-    assert load_agent(str(trained["ppo"]), ACTIONS, seed=0).name == "PPO"
-    assert load_agent(trained["ppo"] / "agent", ACTIONS, seed=0).name == "PPO"
+    assert trusted(str(trained["ppo"]), ACTIONS, seed=0).name == "PPO"
+    assert trusted(trained["ppo"] / "agent", ACTIONS, seed=0).name == "PPO"
 
 
 @pytest.mark.parametrize("space", [ACTIONS, spaces.Box(-1, 1, (2,)), spaces.MultiDiscrete([2, 5])])
 def test_random_agent(space: spaces.Space) -> None:
-    agent = load_agent("random", space, seed=1)
+    agent = trusted("random", space, seed=1)
     start = np.zeros(50, bool)
     actions = np.stack([agent.act(frames(1, 50)[0], start) for _ in range(20)])
     assert all(space.contains(action) for action in actions.reshape(1000, *space.shape))
     agent.reset()
     assert np.array_equal(agent.act(frames(1, 50)[0], start), actions[0])
-    other = load_agent("random", space, seed=2)
+    other = trusted("random", space, seed=2)
     assert not np.array_equal(other.act(frames(1, 50)[0], start), actions[0])
 
 
 def test_random_agent_is_uniform() -> None:
-    agent = load_agent("random", ACTIONS, seed=0)
+    agent = trusted("random", ACTIONS, seed=0)
     actions = [agent.act(np.zeros((8, 1)), np.zeros(8, bool)) for _ in range(500)]
     assert np.bincount(np.ravel(actions)) / 4000 == pytest.approx([1 / 3] * 3, abs=0.03)
 
 
 @pytest.mark.parametrize(("spec", "probability"), [("sticky", 0.9), ("sticky:0.5", 0.5)])
 def test_sticky_agent_repeats_with_its_probability(spec: str, probability: float) -> None:
-    agent = load_agent(spec, ACTIONS, seed=0)
+    agent = trusted(spec, ACTIONS, seed=0)
     assert agent.name == spec
     actions = np.stack([agent.act(np.zeros((8, 1)), np.zeros(8, bool)) for _ in range(1000)])
     repeated = (actions[1:] == actions[:-1]).mean()
@@ -143,7 +154,7 @@ def test_sticky_agent_repeats_with_its_probability(spec: str, probability: float
 
 
 def test_sticky_agent_forgets_at_the_start_of_an_episode() -> None:
-    agent = load_agent("sticky:1", ACTIONS, seed=0)
+    agent = trusted("sticky:1", ACTIONS, seed=0)
     first = agent.act(np.zeros((200, 1)), np.ones(200, bool))
     start = np.arange(200) < 100
     second = agent.act(np.zeros((200, 1)), start)
@@ -154,11 +165,11 @@ def test_sticky_agent_forgets_at_the_start_of_an_episode() -> None:
 @pytest.mark.parametrize("spec", ["sticky:2", "sticky:often", "sticky:nan", "forward:-1"])
 def test_shares_are_probabilities(spec: str) -> None:
     with pytest.raises(ConfigError, match=f"{spec} is not a probability"):
-        load_agent(spec, ACTIONS, seed=0)
+        trusted(spec, ACTIONS, seed=0)
 
 
 def test_forward_agent_takes_action_1_as_often_as_it_says() -> None:
-    agent = load_agent("forward:0.7", spaces.Discrete(6), seed=0)
+    agent = trusted("forward:0.7", spaces.Discrete(6), seed=0)
     actions = [agent.act(np.zeros((8, 1)), np.zeros(8, bool)) for _ in range(500)]
     shares = np.bincount(np.ravel(actions), minlength=6) / 4000
     assert shares == pytest.approx([0.06, 0.7, 0.06, 0.06, 0.06, 0.06], abs=0.03)
@@ -167,7 +178,7 @@ def test_forward_agent_takes_action_1_as_often_as_it_says() -> None:
 
 
 def test_wall_agent_goes_on_until_the_picture_stands_still() -> None:
-    agent = load_agent("wall", spaces.Discrete(6), seed=0)
+    agent = trusted("wall", spaces.Discrete(6), seed=0)
     moving = frames(8, 2)
     ahead = [agent.act(f, np.arange(2) == t) for t, f in enumerate(moving)]
     assert np.array_equal(ahead, np.ones((8, 2)))
@@ -205,36 +216,36 @@ def maze_frame(ball: int | None, wall: bool = False) -> np.ndarray:
     ],
 )
 def test_seek_agent_steers_to_what_the_border_asks_for(frame: np.ndarray, action: int) -> None:
-    agent = load_agent("seek", spaces.Discrete(6), seed=0)
+    agent = trusted("seek", spaces.Discrete(6), seed=0)
     assert agent.act(frame[None], np.ones(1, bool)) == [action]
 
 
 @pytest.mark.parametrize("spec", ["wall", "seek"])
 def test_maze_agents_refuse_other_actions(spec: str) -> None:
     with pytest.raises(ConfigError, match=f"{spec} takes Memory Maze's six actions, not Discrete"):
-        load_agent(spec, ACTIONS, seed=0)
+        trusted(spec, ACTIONS, seed=0)
     with pytest.raises(ConfigError, match=f"{spec} takes no number"):
-        load_agent(f"{spec}:3", spaces.Discrete(6), seed=0)
+        trusted(f"{spec}:3", spaces.Discrete(6), seed=0)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no agent at .*nothing"):
-        load_agent(tmp_path / "nothing.zip", ACTIONS, seed=0)
+        trusted(tmp_path / "nothing.zip", ACTIONS, seed=0)
 
 
 def test_files_that_are_no_agents(tmp_path: Path, trained: dict[str, Path]) -> None:
     (tmp_path / "text.zip").write_text("hello")
     with pytest.raises(CheckpointError, match="not a zip, or is cut off"):
-        load_agent(tmp_path / "text.zip", ACTIONS, seed=0)
+        trusted(tmp_path / "text.zip", ACTIONS, seed=0)
     whole = (trained["ppo"] / "agent.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="not a zip, or is cut off"):
-        load_agent(tmp_path / "cut.zip", ACTIONS, seed=0)
+        trusted(tmp_path / "cut.zip", ACTIONS, seed=0)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     (tmp_path / "flipped.zip").write_bytes(flipped)
     with pytest.raises(CheckpointError, match="is damaged at"):
-        load_agent(tmp_path / "flipped.zip", ACTIONS, seed=0)
+        trusted(tmp_path / "flipped.zip", ACTIONS, seed=0)
     for members in (
         {"data": "{}"},
         {"data": "]", "policy.pth": ""},
@@ -244,25 +255,25 @@ def test_files_that_are_no_agents(tmp_path: Path, trained: dict[str, Path]) -> N
             for name, text in members.items():
                 archive.writestr(name, text)
         with pytest.raises(CheckpointError, match="not an agent saved by Stable-Baselines3"):
-            load_agent(tmp_path / "foreign.zip", ACTIONS, seed=0)
+            trusted(tmp_path / "foreign.zip", ACTIONS, seed=0)
 
 
 def test_another_algorithm(tmp_path: Path) -> None:
     A2C("MlpPolicy", "CartPole-v1").save(tmp_path / "a2c.zip")
     with pytest.raises(CheckpointError, match="another algorithm than PPO or RecurrentPPO"):
-        load_agent(tmp_path / "a2c.zip", spaces.Discrete(2), seed=0)
+        trusted(tmp_path / "a2c.zip", spaces.Discrete(2), seed=0)
 
 
 def test_another_action_space(trained: dict[str, Path]) -> None:
     with pytest.raises(CheckpointError, match=r"Discrete\(3\).*takes Discrete\(6\)"):
-        load_agent(trained["ppo"], spaces.Discrete(6), seed=0)
+        trusted(trained["ppo"], spaces.Discrete(6), seed=0)
 
 
 def test_another_observation_shape(trained: dict[str, Path]) -> None:
     larger = spaces.Box(0, 255, (64, 64, 3), np.uint8)
     with pytest.raises(CheckpointError, match=r"shape \(3, 36, 36\).*given shape \(64, 64, 3\)"):
-        load_agent(trained["ppo"], ACTIONS, seed=0, observation_space=larger)
-    agent = load_agent(trained["ppo"], ACTIONS, seed=0)
+        trusted(trained["ppo"], ACTIONS, seed=0, observation_space=larger)
+    agent = trusted(trained["ppo"], ACTIONS, seed=0)
     with pytest.raises(DreamEnvError, match=r"given shape \(64, 64, 3\)"):
         agent.act(np.zeros((2, 64, 64, 3), np.uint8), np.ones(2, bool))
 
@@ -290,8 +301,8 @@ class SpaceEnv(gymnasium.Env):
 
 
 def test_an_agent_with_memory_acts_on_dictionaries(memory_agent: Path) -> None:
-    agent = load_agent(memory_agent, ACTIONS, seed=0)
-    assert (agent.observation, load_agent("random", ACTIONS, 0).observation) == ("memory", "frame")
+    agent = trusted(memory_agent, ACTIONS, seed=0)
+    assert (agent.observation, trusted("random", ACTIONS, 0).observation) == ("memory", "frame")
     memory = np.zeros((4, 4), np.float32)
     first = agent.act({"frame": frames(1)[0], "memory": memory}, np.ones(4, bool))
     assert first.shape == (4,) and first.dtype == np.int64
@@ -305,21 +316,96 @@ def test_another_observation_mode(memory_agent: Path, trained: dict[str, Path]) 
     frame = spaces.Box(0, 255, (36, 36, 3), np.uint8)
     start = np.ones(4, bool)
     with pytest.raises(CheckpointError, match="memory.*given shape.*observation='memory'.*WithMem"):
-        load_agent(memory_agent, ACTIONS, seed=0, observation_space=frame)
+        trusted(memory_agent, ACTIONS, seed=0, observation_space=frame)
     with pytest.raises(CheckpointError, match="observation='memory'"):
-        load_agent(memory_agent, ACTIONS, seed=0).act(frames(1)[0], start)
+        trusted(memory_agent, ACTIONS, seed=0).act(frames(1)[0], start)
     both = {"frame": frames(1)[0], "memory": np.zeros((4, 5), np.float32)}
     with pytest.raises(CheckpointError, match="the shapes frame .*memory .*leave out observation"):
-        load_agent(trained["ppo"], ACTIONS, seed=0).act(both, start)
+        trusted(trained["ppo"], ACTIONS, seed=0).act(both, start)
     with pytest.raises(CheckpointError, match=r"memory \(5,\); take the memory of the world model"):
-        load_agent(memory_agent, ACTIONS, seed=0).act(both, start)
+        trusted(memory_agent, ACTIONS, seed=0).act(both, start)
     larger = spaces.Dict(frame=spaces.Box(0, 255, (64, 64, 3), np.uint8), memory=features(4))
     with pytest.raises(CheckpointError, match="choose an agent trained in"):
-        load_agent(memory_agent, ACTIONS, seed=0, observation_space=larger)
+        trusted(memory_agent, ACTIONS, seed=0, observation_space=larger)
 
 
 def test_missing_extra(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(MissingDependencyError, match=r'sb3_contrib.*"dreamenv\[agents\]"'):
-        load_agent(trained["ppo"], ACTIONS, seed=0)
+        trusted(trained["ppo"], ACTIONS, seed=0)
+    assert trusted("random", ACTIONS, seed=0).name == "random"
+
+
+class Planted:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.write_text, (self.path, "ran")
+
+
+@pytest.fixture
+def planted(trained: dict[str, Path], tmp_path: Path) -> Path:
+    """An agent whose author runs code where it is loaded."""
+    model = PPO.load(trained["ppo"] / "agent.zip", device="cpu")
+    model.planted = Planted(tmp_path / "ran")  # type: ignore[attr-defined]
+    model.save(tmp_path / "planted.zip")
+    return tmp_path / "planted.zip"
+
+
+def test_nothing_in_a_saved_agent_runs_unless_its_author_is_trusted(
+    planted: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UntrustedAgentError, match="runs whatever code its author put.*--trust"):
+        load_agent(planted, ACTIONS, seed=0)
+    ran = tmp_path / "ran"
+    assert not ran.exists()
+    trusted(planted, ACTIONS, seed=0)
+    assert ran.exists(), "so the trap works"
     assert load_agent("random", ACTIONS, seed=0).name == "random"
+    require_trust(["random", "sticky:0.5"], trust=False)
+
+
+def test_a_gap_report_runs_no_saved_agent_unless_told(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither one that is reported, of the population nor one for transfer; on the command line."""
+    for given in (
+        {"agents": (str(planted),)},
+        {"agents": ("random",), "population": (str(planted),)},
+        {"agents": ("random",), "transfer": (Contender("x", str(planted)),)},
+    ):
+        with pytest.raises(UntrustedAgentError):
+            measure_gap(GapConfig(real="Colour-v0", **given))  # type: ignore[arg-type]
+    command = ["gap", "--agents", str(planted), "--real", "Colour-v0", "--out", str(tmp_path / "x")]
+    assert main(command) == 2
+    assert "--trust-agent" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "x").exists()
+
+
+def test_a_run_is_resumed_only_if_its_agent_is_trusted(planted: Path, tmp_path: Path) -> None:
+    run = small_config(out=tmp_path / "run", steps=64)
+    train_agent(run)
+    shutil.copy(planted, tmp_path / "run" / "agent.zip")
+    with pytest.raises(UntrustedAgentError):
+        train_agent(dataclasses.replace(run, steps=128, resume=True, trust_agent=False))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_zip_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("policy.pth", b"")
+        archive.writestr("data", bytes(100 * 2**20))
+    with pytest.raises(CheckpointError, match="unpacks to"):
+        trusted(tmp_path / "bomb.zip", ACTIONS, seed=0)
+
+
+def test_agents_whose_description_would_choke_a_reader_are_refused(tmp_path: Path) -> None:
+    for text in ("[" * 100_000, "9" * 10_000, "{" + '"a": {' * 200 + "}" * 201):
+        with zipfile.ZipFile(tmp_path / "agent.zip", "w") as archive:
+            archive.writestr("policy.pth", b"")
+            archive.writestr("data", text)
+        with pytest.raises(CheckpointError, match="not an agent saved by Stable-Baselines3"):
+            trusted(tmp_path / "agent.zip", ACTIONS, seed=0)

@@ -89,7 +89,7 @@ def test_memory_alone_is_enough(config: MakeConfig, debug_checkpoint: Path, tmp_
     real = {"eval_env": REAL, "memory_from": str(debug_checkpoint), "eval_every": 64}
     path = agents.train_agent(config(**settings, **real, eval_episodes=1, steps=64))
     assert list(PPO.load(path).observation_space.spaces) == ["memory"]  # type: ignore[attr-defined]
-    agent = load_agent(path, spaces.Discrete(5), seed=0)
+    agent = load_agent(path, spaces.Discrete(5), seed=0, trust=True)
     both = {"frame": np.zeros((1, 64, 64, 3), np.uint8), "memory": np.zeros((1, FEATURES))}
     assert agent.act(both, np.ones(1, bool)).shape == (1,)
     with pytest.raises(ConfigError, match="videos show what the agent sees"):

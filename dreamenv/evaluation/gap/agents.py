@@ -29,11 +29,14 @@ class GapAgent:
     """Whether more than its returns is reported."""
 
 
-def gap_agents(agents: Sequence[str], population: Sequence[str], actions: Space) -> list[GapAgent]:
+def gap_agents(
+    agents: Sequence[str], population: Sequence[str], actions: Space, trust: bool
+) -> list[GapAgent]:
     """Load every agent once, to know it; the same agent given twice counts once.
 
     Raises:
         CheckpointError: no such agent, or one of other actions.
+        UntrustedAgentError: one is a saved agent, and its author is not trusted.
     """
     found: dict[str, GapAgent] = {}
     specs = list(map(str, [*agents, *population]))
@@ -43,7 +46,7 @@ def gap_agents(agents: Sequence[str], population: Sequence[str], actions: Space)
         if not is_scripted(spec):
             identity = hashlib.sha256(find_zip(spec).read_bytes()).hexdigest()
         if identity not in found:
-            agent = load_agent(spec, actions, seed=0)
+            agent = load_agent(spec, actions, seed=0, trust=trust)
             found[identity] = GapAgent(
                 labels[spec], spec, agent.name, agent.observation, identity, i < len(agents)
             )

@@ -73,6 +73,8 @@ class GapConfig:
     workers: int = 1
     """Copies of the real environment; more than one are processes of their own, spawned: measure
     below `if __name__ == "__main__":` in a script."""
+    trust_agent: bool = False
+    """Load saved agents, though that runs whatever code their authors put there."""
     progress: bool = True
     """Show progress bars."""
 

@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from dreamenv.core.errors import UnreadableFileError
 from dreamenv.core.files import atomic_write_bytes, atomic_write_text
+from dreamenv.core.reading import read_bytes, read_npz
+
+MOST_BYTES = 2**33
+"""Of plays, unpacked."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,9 @@ class PlayCache:
     def load(self, key: dict[str, Any]) -> Plays | None:
         """What was saved under `key`, plain data; None if nothing was, or it is damaged."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as stored:
-                return Plays(*(stored[field.name] for field in fields(Plays)))
-        except Exception:  # a damaged file raises whatever it meets first; it is then made again
+            names = [field.name for field in fields(Plays)]
+            return Plays(*read_npz(self._path(key), names, MOST_BYTES).values())
+        except (FileNotFoundError, UnreadableFileError):  # it is made again
             return None
 
     def save(self, key: dict[str, Any], plays: Plays) -> None:
@@ -75,7 +80,7 @@ class PlayCache:
     def load_number(self, key: dict[str, Any]) -> float | None:
         """What `save_number` saved; None as for `load`."""
         try:
-            return float(self._path(key, "txt").read_text("utf-8"))
+            return float(read_bytes(self._path(key, "txt"), 100))
         except (OSError, ValueError):
             return None
 

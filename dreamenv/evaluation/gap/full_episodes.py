@@ -102,7 +102,8 @@ def _whole_episodes(
     returns = np.full((len(contenders), config.real_episodes), np.nan)
     tasks, keys = [], {}
     for row, contender in enumerate(contenders):
-        agent = gap_agents([contender.agent], [], dream.single_action_space)[0]
+        actions, trust = dream.single_action_space, config.trust_agent
+        agent = gap_agents([contender.agent], [], actions, trust)[0]
         for column in range(config.real_episodes):
             key = {
                 "protocol": PROTOCOL,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import dreamenv
+from dreamenv.agents.loading import require_trust
 from dreamenv.core.environment_ids import find_spec
 from dreamenv.core.statistics import CONFIDENCE, RESAMPLES, mean_interval, ratio_interval
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -60,10 +61,13 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     Raises:
         ConfigError: the two environments, the spawns or the numbers do not fit each other.
         CheckpointError: no such agent or checkpoint, or an agent of other spaces.
+        UntrustedAgentError: an agent is a saved one, and `trust_agent` was not given.
         RolloutError: the rollouts do not fit the world model.
         MissingDependencyError: a part of the real environment is not installed.
         DreamEnvError: a process of the real environment died.
     """
+    contenders = [contender.agent for contender in config.transfer]
+    require_trust([*config.agents, *config.population, *contenders], config.trust_agent)
     spec = find_spec(config.real)
     arguments = dream_arguments(config.dream, config.dream_kwargs)
     spawns = choose_spawns(
@@ -79,7 +83,8 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     require_limit(spec, int(spawns.steps_before.max()) + config.horizon)
     dreams = Dreams(config, arguments, spawns)
     dream = dreams.of("frame")
-    agents = gap_agents(config.agents, config.population, dream.single_action_space)
+    actions, trust = dream.single_action_space, config.trust_agent
+    agents = gap_agents(config.agents, config.population, actions, trust)
     with ExitStack() as stack:
         world = real_world(config, config.real, config.horizon, arguments, dream)
         crew = stack.enter_context(RealCrew(world, config.workers))

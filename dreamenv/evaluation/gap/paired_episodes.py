@@ -131,6 +131,7 @@ def _play_dreams(
                 dream.single_action_space,
                 config.seed,
                 observation_space=dream.single_observation_space,
+                trust=config.trust_agent,
             )
             title = f"dream: {agent.label}" if config.progress else None
             known = play_dream(dream, player, len(spawns), config.horizon, config.seed, title)

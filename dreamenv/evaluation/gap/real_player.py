@@ -219,7 +219,12 @@ class RealPlayer:
 
     def _agent(self, spec: str) -> Agent:
         if spec not in self._agents:
-            self._agents[spec] = load_agent(spec, self._env.action_space, seed=0)
+            self._agents[spec] = load_agent(
+                spec,
+                self._env.action_space,
+                seed=0,
+                trust=True,  # the report has asked before it plays
+            )
         return self._agents[spec]
 
     def _batch(self, observation: Any) -> Any:

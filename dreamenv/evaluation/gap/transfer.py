@@ -7,19 +7,19 @@ Intervals say how much the episodes vary, not how much another training run woul
 from __future__ import annotations
 
 import itertools
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dreamenv.agents.loading import find_zip, is_scripted
-from dreamenv.core.errors import ConfigError
+from dreamenv.agents.loading import MOST_BYTES, find_zip, is_scripted, read_agent_data
+from dreamenv.core.errors import CheckpointError, ConfigError, UnreadableFileError
+from dreamenv.core.reading import read_bytes, read_object
 from dreamenv.core.statistics import mean_interval
 
 BASELINE = "random"
+RUN = ("env", "algo", "num_envs", "seed")
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,20 @@ class Contender:
         if is_scripted(self.agent):
             return None
         path = find_zip(self.agent)
-        with zipfile.ZipFile(path) as archive:
-            saved = json.loads(archive.read("data"))
+        try:
+            saved = read_agent_data(read_bytes(path, MOST_BYTES))
+        except UnreadableFileError as error:
+            raise CheckpointError(f"{path}: {error}; copy or train the agent again") from error
         told = {"steps": saved.get("num_timesteps"), "seconds": saved.get("training_seconds")}
         # Copies kept along training lie one folder below that of the run.
         configs = [folder / "config.json" for folder in (path.parent, path.parent.parent)]
         for config in filter(Path.is_file, configs):
-            run = json.loads(config.read_text("utf-8")).get("config", {})
-            return {name: run.get(name) for name in ("env", "algo", "num_envs", "seed")} | told
+            try:
+                run = read_object(config)["config"]
+                run = {name: run[name] for name in RUN}
+            except (UnreadableFileError, LookupError, TypeError):
+                continue  # not that of a run
+            return run | told
         return told
 
 
