@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dreamenv.core.errors import CheckpointError
+from dreamenv.core.errors import CheckpointError, UnreadableFileError
 from dreamenv.core.files import atomic_write_text
+from dreamenv.core.reading import parse_json, read_bytes
+
+MOST_BYTES = 2**30
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -21,15 +24,17 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         CheckpointError: another line is no JSON object; the message names it.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         return []
+    except UnreadableFileError as error:
+        raise CheckpointError(f"{error}; move it away to go on without it") from error
     whole = data.endswith(b"\n")
     records = []
     lines = data.splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line.decode("utf-8"))
+            record = parse_json(line)
             if not isinstance(record, dict):
                 raise ValueError("it is no JSON object")
         except ValueError as error:

@@ -7,14 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.state import DreamState
-from dreamenv.world_model.state import GROWING, State
-
-MOST_STEPS = 2**40
-"""No dream has gone on for as long; counters stay far from where they would overflow."""
+from dreamenv.world_model.state import MOST_FRAMES, State, of_floats
 
 
 def require_possible(
@@ -36,9 +32,8 @@ def require_possible(
     try:
         problem = (
             _of_arrays(state, slots, frame, spawns)
-            or _of_tensor("uncertainty", state.uncertainty, (slots,), least=0)
-            or _of_tensor("features", state.features, (slots, features))
-            or _of_memory(state.memory, memory)
+            or _of_told(state, slots, features)
+            or memory.misfit(state.memory)
             or _of_plain(state, slots)
         )
     except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
@@ -86,56 +81,24 @@ def _of_arrays(state: DreamState, slots: int, frame: tuple[int, ...], spawns: in
         array = getattr(state, name)
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
             return f"{name} must be {np.dtype(dtype)} {shape}, not {_kind(array)}"
-    if not ((state.elapsed >= 0) & (state.elapsed < MOST_STEPS)).all():
+    if not ((state.elapsed >= 0) & (state.elapsed < MOST_FRAMES)).all():
         return f"elapsed counts steps, not {state.elapsed.tolist()}"
     if not ((state.spawns >= -1) & (state.spawns < spawns)).all():
         return f"spawns are from −1 to {spawns - 1}, not {state.spawns.tolist()}"
     return ""
 
 
-def _of_memory(given: State, own: State) -> str:
-    if not isinstance(given, State) or given.grows is not own.grows:
-        return "its memory is of another kind than this model's"
-    wanted = dict(own.named_tensors())
-    if len(given.layers) != len(own.layers):
-        return f"its memory has {len(given.layers)} layers, the model {len(own.layers)}"
-    found = dict(given.named_tensors())
-    if found.keys() != wanted.keys():
-        return f"its memory lacks or has too much of {sorted(found.keys() ^ wanted.keys())[0]!r}"
-    counts = found.pop("frames")
-    if _kind(counts) != _kind(wanted["frames"]):
-        return f"frames seen must be {_kind(wanted['frames'])}, not {_kind(counts)}"
-    if not ((counts >= 0) & (counts < MOST_STEPS)).all():
-        return f"its memory counts frames, not {counts.tolist()}"
-    for name, tensor in found.items():
-        shape = tuple(wanted[name].shape)
-        if own.grows and name.endswith(GROWING):
-            # As long as the longest of the slots that it was taken with.
-            held = max(int(counts.max()), *found[name].shape[1:2])
-            shape = (shape[0], held, *shape[2:])
-        problem = _of_tensor(name, tensor, shape)
-        if problem:
-            return problem
-    if not ((given.level >= 0) & (given.level <= 1)).all():
-        return f"signal levels are from 0 to 1, not {given.level.tolist()}"
-    return ""
-
-
-def _of_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], least: float = -np.inf) -> str:
-    if (
-        not torch.is_tensor(tensor)
-        or tensor.layout != torch.strided
-        or tensor.is_meta
-        or not tensor.is_floating_point()
-        or tuple(tensor.shape) != shape
-    ):
-        return f"{name} must be floats {shape}, not {_kind(tensor)}"
-    if not bool(tensor.isfinite().all()) or not bool((tensor >= least).all()):
-        return f"{name} holds a number that is NaN, infinite or too small"
+def _of_told(state: DreamState, slots: int, features: int) -> str:
+    if not of_floats(state.features, (slots, features)):
+        return f"features must be finite floats {(slots, features)}, not {_kind(state.features)}"
+    if not of_floats(state.uncertainty, (slots,)) or not bool((state.uncertainty >= 0).all()):
+        return f"uncertainty must be {slots} finite floats of at least 0"
     return ""
 
 
 def _of_plain(state: DreamState, slots: int) -> str:
+    if state.memory.slots != slots:
+        return f"its memory is of {state.memory.slots} slots, not {slots}"
     for name in ("sources", "generators"):
         values = getattr(state, name)
         if not isinstance(values, tuple) or len(values) != slots:

@@ -37,10 +37,11 @@ from dreamenv.dream.device_transfer import constant
 from dreamenv.world_model.checkpoint import WEIGHTS, read_config
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
-from dreamenv.world_model.tensor_files import digest_of
+from dreamenv.world_model.tensor_files import CHECKSUM, digest_of
 
 TRUST = "trust.json"
 VERSION = 1
+ENTRIES = {"version", "weights_sha256", "uncertainty", "explained", "about"}
 
 
 def raw_latents(model: WorldModel, latents: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ class Trust:
         weights = weights_sha256(folder)
         curve = {"uncertainty": self.uncertainty, "explained": self.explained}
         data = {"version": VERSION, "weights_sha256": weights, **curve, "about": self.about}
-        atomic_write_json(Path(folder) / TRUST, data | {"sha256": digest_of(data)})
+        atomic_write_json(Path(folder) / TRUST, data | {CHECKSUM: digest_of(data)})
 
     @classmethod
     def load(
@@ -162,10 +163,10 @@ class Trust:
         how = f"; write one with: dreamenv trust --checkpoint {folder} --rollouts HELD_OUT"
         try:
             data = read_object(path)
-            checksum = data.pop("sha256", None)  # earlier versions wrote none
+            checksum = data.pop(CHECKSUM, None)  # earlier versions wrote none
             if data["version"] != VERSION:
                 raise ValueError(f"its version is {data['version']}, not {VERSION}")
-            if checksum is not None and checksum != digest_of(data):
+            if data.keys() - ENTRIES or checksum not in (None, digest_of(data)):
                 raise ValueError("its numbers are not those that were written")
             knots, values = (tuple(map(float, data[name])) for name in ("uncertainty", "explained"))
             found = cls(knots, values, about=data["about"])

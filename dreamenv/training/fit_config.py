@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.reading import parse_json
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
@@ -113,7 +114,7 @@ def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelC
 def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
     """Nested plain data with the JSON object `changes` laid over it."""
     try:
-        parsed = json.loads(changes or "{}")
+        parsed = parse_json(changes or "{}")
     except ValueError as error:
         raise ConfigError(f"architecture is no JSON ({error}): {changes}") from None
     if not isinstance(parsed, dict):

@@ -23,9 +23,13 @@ from dreamenv.core.event_files import forget_events_after
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.interruption import stop_requested
 from dreamenv.core.json_lines import append_json_line, keep_json_lines
+from dreamenv.core.reading import open_file
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.data import prefetch
 from dreamenv.training.optimizer import Average, Optimizer
+
+MOST_BYTES = 2**40
+"""Of a training state; what is read is never more than the file has."""
 
 B = TypeVar("B")
 
@@ -205,7 +209,8 @@ class Stage(Generic[B]):
         if not self.path.exists():
             return
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            with open_file(self.path, MOST_BYTES) as file:
+                state = torch.load(file, map_location="cpu", weights_only=True)
             if self.adapt:
                 self.adapt(state)
             self.modules.load_state_dict(state["modules"])

@@ -18,6 +18,7 @@ from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.tensor_files import (
+    CHECKSUM,
     HEADER,
     all_finite,
     digest_of,
@@ -56,7 +57,8 @@ def save_world_model(
 ) -> None:
     """Write a checkpoint folder; each file is replaced whole.
 
-    The weights carry a checksum, and a digest of the configuration that they belong to.
+    Weights and configuration carry checksums, and the weights a digest of the configuration that
+    they belong to.
 
     Args:
         folder: made if absent.
@@ -74,7 +76,8 @@ def save_world_model(
     atomic_write_bytes(folder / WEIGHTS, pack_tensors(tensors, about))
     if card:
         atomic_write_text(folder / CARD, card)
-    atomic_write_json(folder / CONFIG, {"model": model.config.to_dict(), "provenance": provenance})
+    data = {"model": model.config.to_dict(), "provenance": provenance}
+    atomic_write_json(folder / CONFIG, data | {CHECKSUM: digest_of(data)})
 
 
 def read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any]]:
@@ -92,6 +95,9 @@ def _read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any], 
     path = Path(folder) / CONFIG
     try:
         data = read_object(path)
+        checksum = data.pop(CHECKSUM, None)  # earlier versions wrote none
+        if data.keys() != {"model", "provenance"} or checksum not in (None, digest_of(data)):
+            raise ConfigError("its entries are not those that were written")
         provenance = data["provenance"]
         if not isinstance(provenance, dict):
             raise ConfigError("provenance is no JSON object")

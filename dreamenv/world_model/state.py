@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamenv.core.errors import CheckpointError
+from dreamenv.core.errors import CheckpointError, UnreadableFileError
+from dreamenv.world_model.tensor_files import pack_tensors, unpack_tensors
 
 LayerState = dict[str, Tensor]
 """Memory of one layer by name; the slot is every tensor's first dimension. Of a scan: `ssm`,
@@ -19,6 +20,8 @@ LayerState = dict[str, Tensor]
 convolution, (slots, blocks, kernel − 1, channels). Of attention: `keys`, unrotated, and `values`
 of the frames before, oldest first, (slots, frames, tokens, heads, head dim)."""
 
+MOST_FRAMES = 2**40
+"""No dream has gone on for as long: counters stay far from where they would overflow."""
 GROWING = ("keys", "values")
 """Where full attention adds a frame per frame; everything else keeps its size."""
 
@@ -136,9 +139,7 @@ class State:
 
     def to_bytes(self) -> bytes:
         """The state as a safetensors file."""
-        from safetensors.torch import save
-
-        return save({name: tensor.contiguous() for name, tensor in self.named_tensors()})
+        return pack_tensors(dict(self.named_tensors()), {})
 
     def from_bytes(self, data: bytes) -> State:
         """A state written by `to_bytes`; this state gives the expected layout.
@@ -146,23 +147,49 @@ class State:
         Raises:
             CheckpointError: the bytes are damaged, or another architecture wrote them.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         try:
-            tensors = load(data)
-        except SafetensorError as error:
+            tensors, _ = unpack_tensors(data)
+        except UnreadableFileError as error:
             raise CheckpointError(f"this is no saved dream state: {error}") from error
         expected = dict(self.named_tensors())
-        if set(tensors) != set(expected) or any(
-            tensors[name].shape[self._fixed_from(name) :] != tensor.shape[self._fixed_from(name) :]
-            for name, tensor in expected.items()
-        ):
+        if tensors.keys() != expected.keys():
             raise CheckpointError("the state was saved by a world model of another architecture")
         if len({tensor.shape[:1] for tensor in tensors.values()}) > 1:
             raise CheckpointError("the parts of this state disagree about the number of slots")
-        loaded = iter([tensors[name].to(tensor) for name, tensor in expected.items()])
-        return self._map(lambda _: next(loaded))
+        read = iter([tensors[name].to(tensor) for name, tensor in expected.items()])
+        state = self._map(lambda _: next(read))
+        problem = self.misfit(state)
+        if problem:
+            raise CheckpointError(
+                f"the state was saved by a world model of another architecture: {problem}"
+            )
+        return state
+
+    def misfit(self, other: State) -> str:
+        """Why another state, of any number of slots, is no memory of this one's model, else ""."""
+        if not isinstance(other, State) or other.grows is not self.grows:
+            return "its memory is of another kind than this model's"
+        if len(other.layers) != len(self.layers):
+            return f"its memory has {len(other.layers)} layers, the model {len(self.layers)}"
+        wanted, found = dict(self.named_tensors()), dict(other.named_tensors())
+        if found.keys() != wanted.keys():
+            name = sorted(found.keys() ^ wanted.keys())[0]
+            return f"its memory lacks or has too much of {name!r}"
+        counts = found.pop("frames")
+        if not torch.is_tensor(counts) or counts.dtype != torch.int64 or counts.ndim != 1:
+            return "its frames are not counted in integers, slot by slot"
+        if not bool(((counts >= 0) & (counts < MOST_FRAMES)).all()):
+            return f"its memory counts frames, not {counts.tolist()}"
+        for name, tensor in found.items():
+            shape = [len(counts), *wanted[name].shape[1:]]
+            if self._fixed_from(name) == 2 and torch.is_tensor(tensor) and tensor.ndim > 1:
+                # As long as the longest of the slots that it was taken with.
+                shape[1] = max([*counts.tolist(), tensor.shape[1]])
+            if not of_floats(tensor, tuple(shape)):
+                return f"{name} must be finite floats of the shape {tuple(shape)}"
+        if not bool(((other.level >= 0) & (other.level <= 1)).all()):
+            return f"signal levels are from 0 to 1, not {other.level.tolist()}"
+        return ""
 
     def _fixed_from(self, name: str) -> int:
         """First dimension whose size the architecture fixes."""
@@ -176,3 +203,15 @@ def _last_frames(count: int, *caches: Tensor) -> list[Tensor]:
         padding = [0, 0] * (cache.ndim - 2) + [max(0, count - cache.shape[1]), 0]
         sized.append(torch.nn.functional.pad(cache, padding)[:, max(0, cache.shape[1] - count) :])
     return sized
+
+
+def of_floats(tensor: object, shape: tuple[int, ...]) -> bool:
+    """Whether something is a tensor of finite floats of a shape, with storage of its own."""
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout == torch.strided
+        and not tensor.is_meta
+        and tensor.is_floating_point()
+        and tuple(tensor.shape) == shape
+        and bool(tensor.isfinite().all())
+    )

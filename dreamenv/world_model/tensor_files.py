@@ -18,25 +18,19 @@ from torch import Tensor
 from dreamenv.core.errors import UnreadableFileError
 from dreamenv.core.reading import parse_json
 
-CHECKSUM = "sha256"
+ABOUT, CHECKSUM = "dreamenv", "sha256"
+EARLIER = {"format", "dream"}
+"""What files without a checksum have in its place."""
 HEADER = 2**24
 """Most bytes of a file's list of tensors."""
 
 
 def pack_tensors(tensors: dict[str, Tensor], about: dict[str, str]) -> bytes:
-    """A file of tensors on the CPU and of text that says what they are."""
+    """A file of tensors on the CPU and of text that says what they are; equal for equal ones."""
     stored = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return _in_order(save(stored, {**about, CHECKSUM: _checksum(stored, about)}))
-
-
-def _in_order(data: bytes) -> bytes:
-    """The file with its text in one order, so that equal tensors make equal bytes."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin where processors like them to
-    return len(text).to_bytes(8, "little") + text + data[end:]
+    told = {**about, CHECKSUM: _checksum(stored, about)}
+    # One entry: safetensors writes several in any order.
+    return save(stored, {ABOUT: json.dumps(told, sort_keys=True)})
 
 
 def unpack_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -51,13 +45,15 @@ def unpack_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     header = parse_json(data[8 : 8 + size])
     try:
         tensors = load(data)
-        about = dict(header.get("__metadata__", {}))
+        metadata = header.get("__metadata__", {})
+        about = dict(parse_json(metadata[ABOUT]) if ABOUT in metadata else metadata)
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnreadableFileError(f"no file of tensors, or damaged ({error})") from error
     except (RuntimeError, OverflowError) as error:  # torch, about a dtype or a size
         raise UnreadableFileError(f"no file of tensors ({error})") from error
     checksum = about.pop(CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(tensors, about):
+    without = metadata.keys() <= EARLIER
+    if not without and checksum != _checksum(tensors, about):
         raise UnreadableFileError("damaged: its numbers are not those that were written")
     return tensors, about
 
@@ -84,5 +80,6 @@ def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        row = tensor.contiguous().as_strided((tensor.numel(),), (1,))
+        digest.update(row.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -44,6 +44,8 @@ def rewrite_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], ob
 
 def change_json(path: Path, change: Callable[[Any], object]) -> None:
     data = json.loads(path.read_text())
+    if path.name == "config.json":  # as if it had been written so
+        data.pop("sha256", None)
     change(data)
     path.write_text(json.dumps(data))
 
@@ -239,6 +241,15 @@ def test_a_changed_digit_of_trust_is_noticed(folder: Path) -> None:
         Trust.load(folder)
     change_json(folder / "trust.json", lambda data: data.pop("sha256"))
     assert Trust.load(folder).explained == (1.0, 0.25)  # as earlier versions wrote it
+
+
+def test_a_changed_letter_of_the_provenance_is_noticed(folder: Path) -> None:
+    path = folder / "config.json"
+    whole = path.read_text()
+    for one, other in (("Counting-v0", "Counting-v1"), ('"sha256"', '"sha257"')):
+        path.write_text(whole.replace(one, other))
+        with pytest.raises(CheckpointError, match="not those that were written"):
+            read_config(folder)
 
 
 def test_provenance_is_an_object(folder: Path) -> None:

@@ -73,7 +73,7 @@ def test_half_size_matrices_stay_close(folder: Path, tmp_path: Path) -> None:
 def test_config_is_plain_data(folder: Path) -> None:
     data = json.loads((folder / "config.json").read_text())
     assert data["model"]["format_version"] == 1
-    assert set(data) == {"model", "provenance"}
+    assert set(data) == {"model", "provenance", "sha256"}
 
 
 def write_config(folder: Path, text: str | bytes) -> None:
@@ -81,7 +81,9 @@ def write_config(folder: Path, text: str | bytes) -> None:
 
 
 def change_config(folder: Path, change: Callable[[dict], object]) -> None:
+    """As if it had been written so: without the checksum of what it was."""
     data = json.loads((folder / "config.json").read_text())
+    del data["sha256"]
     change(data)
     write_config(folder, json.dumps(data))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,4 +114,20 @@ def test_bytes_whose_parts_disagree_about_the_slots_are_refused() -> None:
     state = remembered(2)
     state.level = state.level[:1]
     with pytest.raises(CheckpointError):
+        remembered(1).from_bytes(state.to_bytes())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.frames.fill_(-1),
+        lambda state: state.level.fill_(2.0),
+        lambda state: state.latents.fill_(torch.nan),
+        lambda state: state.layers[0].update(more=torch.zeros(1)),
+    ],
+)
+def test_bytes_of_a_state_that_no_model_was_in_are_refused(change: Callable) -> None:
+    state = remembered(1).clone()
+    change(state)
+    with pytest.raises(CheckpointError, match="another architecture"):
         remembered(1).from_bytes(state.to_bytes())
