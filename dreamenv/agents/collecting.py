@@ -57,7 +57,7 @@ class AgentPolicy:
                 f"the agent {self._spec} is a file of pickled Python objects, which can run any "
                 "code when it is loaded; if you trust its origin give --trust-agent"
             )
-        agent = load_agent(self._spec, env.action_space, seed=0)
+        agent = load_agent(self._spec, env.action_space, seed=0, trust=self._trust)
         self.uses_memory = agent.observation == "memory"
         if self.uses_memory:
             if not self._checkpoint:
