@@ -127,7 +127,7 @@ def test_a_job_states_what_it_did_and_cost(
 ) -> None:
     grid = Grid(suite, tmp_path)
     scores = work.train_and_measure(grid, grid.jobs(seeds=[3])[0])
-    assert scores["command"] == "python -m dreamenv compare --suite test --only ours --seeds 3"
+    assert scores["command"] == "dreamenv compare --suite test --only ours --seeds 3"
     cost = scores["training"]
     assert (cost["updates"], cost["frames"]) == (20000, 20000 * 6 * 16)
     assert (cost["seconds"], cost["frames_per_second"]) == (25, 20)
