@@ -65,8 +65,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=DOCS / "results" / "clients.json")
     parser.add_argument("--page", type=Path, default=DOCS / "clients.md")
     args = parser.parse_args()
+    found = {name: run_client(name) for name in args.only}
     stored = json.loads(args.results.read_text("utf-8")) if args.results.is_file() else {}
-    clients = stored.get("clients", {}) | {name: run_client(name) for name in args.only}
+    clients = stored.get("clients", {}) | found
     result = {
         "command": "make clients",
         "worlds": {name: [world.env_id, world.kwargs] for name, world in WORLDS.items()},

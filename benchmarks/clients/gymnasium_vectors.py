@@ -78,13 +78,22 @@ def batch_of_eight(world: World) -> None:
 
 
 def in_processes(world: World) -> None:
-    """Asynchronous vectors do as synchronous ones, with and without shared memory."""
+    """Asynchronous vectors do as synchronous ones, with and without shared memory.
+
+    Processes are started as Gymnasium does by itself, by a fork of one that has dreamt.
+    """
     for mode, shared in ((AutoresetMode.NEXT_STEP, True), (AutoresetMode.SAME_STEP, False)):
-        make = partial(AsyncVectorEnv, shared_memory=shared, context="spawn")
-        ours, theirs = (
-            vector([world.make] * 2, autoreset_mode=mode) for vector in (make, SyncVectorEnv)
-        )
+        theirs = SyncVectorEnv([world.make] * 2, autoreset_mode=mode)
+        theirs.reset(seed=1)
+        theirs.step(np.zeros(2, np.int64))
+        ours = AsyncVectorEnv([world.make] * 2, shared_memory=shared, autoreset_mode=mode)
         walk_alike(ours, theirs, world.horizon + 2)
+
+
+def in_fresh_processes(world: World) -> None:
+    """The same in processes that begin from nothing."""
+    ours = AsyncVectorEnv([world.make] * 2, context="spawn")
+    walk_alike(ours, SyncVectorEnv([world.make] * 2), world.horizon + 2)
 
 
 def ends(world: World) -> None:
@@ -140,9 +149,10 @@ CHECKS = (
     Check(
         "`AsyncVectorEnv` equals `SyncVectorEnv`, shared memory or not",
         in_processes,
-        'context="spawn"',
+        dreams_only=True,
         processes=True,
     ),
+    Check('`AsyncVectorEnv(context="spawn")`, the same', in_fresh_processes, processes=True),
     Check("`final_obs` and `final_info` under same-step autoreset", ends),
     Check("resets by mask, impossible masks", masked_resets),
     Check("seeds, `call`, `get_attr`", seeds_and_calls),
