@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ class Network(nn.Module):
         return self.layers(torch.as_tensor(obs, dtype=torch.float32) / 255), state
 
 
-def vectors(world: World, kind: type) -> None:
+def vectors(world: World, kind: Callable[..., Any]) -> None:
     """Resets and steps, infos in arrays."""
     envs = kind([world.make] * 2)
     _, infos = envs.reset(seed=0)
@@ -49,6 +51,11 @@ def dummy(world: World) -> None:
 def subprocesses(world: World) -> None:
     """A process for each, by the method that Tianshou chooses itself."""
     vectors(world, SubprocVectorEnv)
+
+
+def fresh_processes(world: World) -> None:
+    """A process for each that begins from nothing."""
+    vectors(world, partial(SubprocVectorEnv, context="spawn"))
 
 
 def learn(world: World) -> None:
@@ -78,6 +85,7 @@ def learn(world: World) -> None:
 
 CHECKS = (
     Check("`DummyVectorEnv`", dummy),
-    Check("`SubprocVectorEnv`", subprocesses, processes=True),
+    Check("`SubprocVectorEnv`", subprocesses, dreams_only=True, processes=True),
+    Check('`SubprocVectorEnv(context="spawn")`', fresh_processes, processes=True),
     Check("`Collector`, `VectorReplayBuffer`, `DQN` learns", learn),
 )

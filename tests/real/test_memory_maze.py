@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import subprocess
 import sys
 import warnings
@@ -112,6 +113,29 @@ def test_same_seed_is_the_same_episode_after_others_and_in_another_process(
     command = [sys.executable, "-c", _PLAY_IN_NEW_PROCESS]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=_REPOSITORY)
     assert done.stdout.split()[-1] == first
+
+
+def test_a_fork_of_a_process_that_has_drawn_says_so_at_once(shared_maze: MemoryMazeEnv) -> None:
+    """Where OpenGL would wait for ever: for the maze at hand and for new ones."""
+    shared_maze.reset(seed=0)
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+
+    def go_on() -> None:
+        for call in (lambda: shared_maze.step(1), lambda: MemoryMazeEnv(7)):
+            try:
+                call()
+            except EnvironmentUsageError as error:
+                told.put(str(error))
+
+    worker = context.Process(target=go_on)
+    worker.start()
+    worker.join(60)
+    try:
+        assert worker.exitcode == 0
+        assert all('context="spawn"' in told.get() for _ in range(2))
+    finally:
+        worker.kill()
 
 
 def test_resets_without_seed_follow_the_last_seed(shared_maze: MemoryMazeEnv) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.real.memory_maze.simulator_import import import_memory_maze
 
 IMAGE_SIZE = 64
@@ -22,6 +24,7 @@ BORDER = 2
 # (roll, steer) control of each of `ACTIONS`.
 _CONTROLS = np.array([[0, 0], [-1, 0], [0, -1], [0, 1], [-1, -1], [-1, 1]], dtype=np.float64)
 _CONTROL_TIMESTEP = 0.25  # seconds, i.e. 4 actions per second
+_rendered_in: int | None = None  # the process that has drawn a maze, if one has
 
 # The generator's settings per maze size. 9 to 15 are those of the benchmark (Pasukonis et al.,
 # 2022, "Evaluating Long-Term Memory in 3D Mazes"); 7 needs small rooms to leave space for walls.
@@ -44,9 +47,11 @@ class MazeSimulator:
 
     Raises:
         MissingDependencyError: Memory Maze or OpenGL is not installed.
+        EnvironmentUsageError: this process was forked from one that has drawn mazes.
     """
 
     def __init__(self, size: int, fast_contacts: bool = True) -> None:
+        _require_own_renderer()
         import_memory_maze()
         # These import MuJoCo, which must find MUJOCO_GL set.
         from dm_control import composer
@@ -126,6 +131,7 @@ class MazeSimulator:
 
     def frame(self) -> np.ndarray:
         """What the walker sees now, framed in the prompted target's colour: (64, 64, 3) uint8."""
+        _require_own_renderer()
         image = np.ascontiguousarray(self._camera.render())
         color = self._task._target_colors[self._task._current_target_ix] * 255 * 0.7
         image[:, :BORDER] = image[:, -BORDER:] = color
@@ -164,8 +170,24 @@ class MazeSimulator:
     def _make_camera(self) -> Any:
         from dm_control.mujoco import engine
 
+        global _rendered_in
+        _rendered_in = os.getpid()
         camera = self._task._walker.egocentric_camera.full_identifier
         return engine.Camera(self._env.physics, IMAGE_SIZE, IMAGE_SIZE, camera)
+
+
+def _require_own_renderer() -> None:
+    """Refuse to draw where OpenGL would wait for ever for threads that a fork has left behind.
+
+    Raises:
+        EnvironmentUsageError: this process was forked from one that has drawn mazes.
+    """
+    if _rendered_in not in (None, os.getpid()):
+        raise EnvironmentUsageError(
+            "this process was forked from one that has drawn mazes, and OpenGL does not go on in a "
+            'fork; start workers afresh (multiprocessing\'s "spawn", or "forkserver", such as '
+            'AsyncVectorEnv(..., context="spawn")), or fork before the first maze is drawn'
+        )
 
 
 def _text_maze(size: int, seed: int) -> Any:
