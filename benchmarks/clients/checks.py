@@ -13,6 +13,8 @@ import gymnasium
 
 NOTHING = "nothing"
 """What a user should have to change."""
+FRESH = "nothing for dreams; for mazes this argument, once the process has drawn one"
+"""Why processes that are forked do not do everywhere."""
 
 
 @dataclass(frozen=True)

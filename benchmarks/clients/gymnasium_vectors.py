@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from benchmarks.clients.checks import Check, World, require
+from benchmarks.clients.checks import FRESH, Check, World, require
 
 PACKAGES = ("gymnasium",)
 
@@ -152,7 +152,7 @@ CHECKS = (
         dreams_only=True,
         processes=True,
     ),
-    Check('`AsyncVectorEnv(context="spawn")`, the same', in_fresh_processes, processes=True),
+    Check('`AsyncVectorEnv(context="spawn")`, the same', in_fresh_processes, FRESH, processes=True),
     Check("`final_obs` and `final_info` under same-step autoreset", ends),
     Check("resets by mask, impossible masks", masked_resets),
     Check("seeds, `call`, `get_attr`", seeds_and_calls),

@@ -15,7 +15,7 @@ from tianshou.env import DummyVectorEnv, SubprocVectorEnv
 from tianshou.trainer import OffPolicyTrainerParams
 from torch import Tensor, nn
 
-from benchmarks.clients.checks import Check, World, require
+from benchmarks.clients.checks import FRESH, Check, World, require
 
 PACKAGES = ("tianshou",)
 
@@ -86,6 +86,6 @@ def learn(world: World) -> None:
 CHECKS = (
     Check("`DummyVectorEnv`", dummy),
     Check("`SubprocVectorEnv`", subprocesses, dreams_only=True, processes=True),
-    Check('`SubprocVectorEnv(context="spawn")`', fresh_processes, processes=True),
+    Check('`SubprocVectorEnv(context="spawn")`', fresh_processes, FRESH, processes=True),
     Check("`Collector`, `VectorReplayBuffer`, `DQN` learns", learn),
 )

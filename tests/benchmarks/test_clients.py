@@ -6,6 +6,7 @@ Those libraries that developers do not have are for `make clients`.
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ from gymnasium import wrappers
 from gymnasium.vector import SyncVectorEnv
 
 from benchmarks.clients import cleanrl, gymnasium_vectors, gymnasium_wrappers, stable_baselines3
+from benchmarks.clients.__main__ import CLIENTS, DOCS
 from benchmarks.clients.checks import NOTHING, Check, World, outcome
 from benchmarks.clients.page import table
 from tests.conftest import save_debug_checkpoint
@@ -71,6 +73,16 @@ def test_a_check_fails_where_infos_cannot_be_batched() -> None:
     finally:
         del gymnasium.registry["Nested-v0"]
     assert told == "AssertionError: infos are numbers"
+
+
+def test_the_stored_results_are_of_every_client_and_on_the_page() -> None:
+    result = json.loads((DOCS / "results" / "clients.json").read_text())
+    assert [*result["clients"]] == [*CLIENTS]
+    page = (DOCS / "clients.md").read_text()
+    assert table(result) in page
+    for client in result["clients"].values():
+        for check in client["checks"]:
+            assert {check["dream"], check.get("maze", "passed")} == {"passed"}, check["what"]
 
 
 def test_the_table_tells_what_failed_and_what_to_change() -> None:
