@@ -47,16 +47,12 @@ class AgentPolicy:
 
         Raises:
             CheckpointError: there is none, it is damaged, or it is of another environment.
-            ConfigError: it is not trusted, it observes memory and none is named, or it has changed
-                since it was identified.
+            UntrustedAgentError: it is a file, and not trusted.
+            ConfigError: it observes memory and none is named, or it has changed since it was
+                identified.
         """
         if self._identity and agent_identity(self._spec, self._checkpoint) != self._identity:
             raise ConfigError(f"the agent {self._spec} was replaced while it collected")
-        if not (self._trust or is_scripted(self._spec)):
-            raise ConfigError(
-                f"the agent {self._spec} is a file of pickled Python objects, which can run any "
-                "code when it is loaded; if you trust its origin give --trust-agent"
-            )
         agent = load_agent(self._spec, env.action_space, seed=0, trust=self._trust)
         self.uses_memory = agent.observation == "memory"
         if self.uses_memory:

@@ -98,7 +98,7 @@ def collect(
     """
     out = Path(out)
     stored, steps = _stored(out)
-    weights = _weights(policy)
+    weights, options = _weights(policy), AgentOptions(trust_agent, agent_memory)
     settings = CollectSettings(
         env_id,
         weights,
@@ -106,8 +106,8 @@ def collect(
         env_kwargs or {},
         None if max_episode_steps is None else _whole("max_episode_steps", max_episode_steps),
         tuple(record_info),
-        agents=identify_agents(weights, agent_memory),
-        agent_options=AgentOptions(trust_agent, agent_memory),
+        agents=identify_agents(weights, options),
+        agent_options=options,
     )
     if stored is not None:
         settings = replace(settings, seeds=stored["seeds"])

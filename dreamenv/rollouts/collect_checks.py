@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.policies import AGENT, make_policy
+from dreamenv.rollouts.policies import AGENT, AgentOptions, make_policy
 from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.spaces import NO_PICTURE
 
@@ -67,21 +67,24 @@ def require_picture(frames: np.ndarray) -> None:
         raise RolloutError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")
 
 
-def identify_agents(policies: Iterable[str], memory: str) -> dict[str, dict[str, str]]:
+def identify_agents(policies: Iterable[str], options: AgentOptions) -> dict[str, dict[str, str]]:
     """What identifies each of the policies that are agents.
 
     Raises:
+        UntrustedAgentError: one is a file that could run code, and is not trusted.
         CheckpointError: there is no such agent, or no such checkpoint.
         RolloutError: a memory is named, but no agent.
     """
     agents = [spec for spec in policies if spec.startswith(AGENT)]
     if not agents:
-        if memory:
+        if options.memory:
             raise RolloutError("--agent-memory is for agents; no policy is one (agent:PATH)")
         return {}
     from dreamenv.agents.collecting import agent_identity
+    from dreamenv.agents.loading import require_trust
 
-    return {spec: agent_identity(spec.removeprefix(AGENT), memory) for spec in agents}
+    require_trust([spec.removeprefix(AGENT) for spec in agents], options.trust)
+    return {spec: agent_identity(spec.removeprefix(AGENT), options.memory) for spec in agents}
 
 
 def _check_policies(policies: Mapping[str, float]) -> None:

@@ -14,7 +14,12 @@ from stable_baselines3 import PPO
 from dreamenv.agents.collecting import AgentPolicy, agent_identity
 from dreamenv.agents.loading import load_agent
 from dreamenv.cli.collect import parse_mixture
-from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
+from dreamenv.core.errors import (
+    CheckpointError,
+    ConfigError,
+    RolloutError,
+    UntrustedAgentError,
+)
 from dreamenv.dream.memory import WithMemory
 from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.recording import record_episode
@@ -88,8 +93,10 @@ def test_the_store_knows_its_agent_and_is_not_continued_with_another(
 
 
 def test_agents_run_code_and_so_must_be_trusted(trained: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DreamEnvError, match="--trust-agent"):
+    with pytest.raises(UntrustedAgentError, match="--trust-agent"):
         gather(tmp_path / "s", trained["ppo"], trust_agent=False)
+    with pytest.raises(UntrustedAgentError):
+        AgentPolicy(str(trained["ppo"])).prepare(ColourEnv())
     assert not (tmp_path / "s").exists()
 
 
