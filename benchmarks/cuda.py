@@ -51,8 +51,8 @@ from dreamenv.world_model.network.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.objective import ObjectiveConfig
 from dreamenv.world_model.runtime.cuda import stepper as triton_stepping
 from dreamenv.world_model.runtime.cuda.graphs import StepGraphs, cuda_capture
-from dreamenv.world_model.runtime.cuda.stepper import make_cuda_stepper
-from dreamenv.world_model.runtime.reference import FrameStepper
+from dreamenv.world_model.runtime.frame import FrameStepper
+from dreamenv.world_model.runtime.select import make_stepper
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "cuda.json"
 PACKAGES = ("torch", "triton", "mamba-ssm", "einops", "numpy", "gymnasium")
@@ -252,7 +252,7 @@ def _dreams(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 def _variants(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     model = _model(args, device)
     model.compute_dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    steppers = {"torch": FrameStepper, "triton": make_cuda_stepper}
+    steppers = {"torch": FrameStepper, "triton": make_stepper}
     captures = {"single launches": None, "graph": cuda_capture}
     if device.type != "cuda":
         del steppers["triton"], captures["graph"]

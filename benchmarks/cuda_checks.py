@@ -25,7 +25,7 @@ from dreamenv.world_model.objective import Batch, ObjectiveConfig
 from dreamenv.world_model.runtime.cpu.build import SWITCH
 from dreamenv.world_model.runtime.cuda.graphs import StepGraphs, cuda_capture
 from dreamenv.world_model.runtime.cuda.stepper import TritonStepper, load_triton
-from dreamenv.world_model.runtime.reference import FrameStepper
+from dreamenv.world_model.runtime.frame import FrameStepper
 from dreamenv.world_model.state import State
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-2}

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.dynamics import Dynamics
-from dreamenv.world_model.runtime.reference import FrameStepper, can_step
+from dreamenv.world_model.runtime.frame import FrameStepper
+from dreamenv.world_model.runtime.select import can_step
 from dreamenv.world_model.state import GROWING
 
 

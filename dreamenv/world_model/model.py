@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.process import LOADING
 from dreamenv.world_model.config import WorldModelConfig
-from dreamenv.world_model.diffusion import add_noise, sampling_levels
 from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.conditioning import make_conditioning
@@ -20,9 +19,11 @@ from dreamenv.world_model.network.heads import Outcome, OutcomeHead
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
-from dreamenv.world_model.runtime.cpu.tile_stepper import make_stepper
-from dreamenv.world_model.runtime.cuda.stepper import make_cuda_stepper
-from dreamenv.world_model.runtime.reference import FrameStepper, Shared, View, can_step
+from dreamenv.world_model.runtime.frame import FrameStepper
+from dreamenv.world_model.runtime.protocol import Stepper, View, Written
+from dreamenv.world_model.runtime.reference import ReferenceStepper
+from dreamenv.world_model.runtime.select import can_step, make_stepper
+from dreamenv.world_model.sampler import Jumps, sample_frame
 from dreamenv.world_model.state import State
 
 
@@ -49,7 +50,7 @@ class WorldModel(nn.Module):
         self.head = OutcomeHead(config.dynamics.width, config.rewards)
         self.compute_dtype = torch.float32
         """bfloat16 runs matrix products in half the time; SSM state and noise stay in float32."""
-        self._stepper: FrameStepper | None = None
+        self._stepper: Stepper | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the stepper: it is made anew, and holds addresses of this process."""
@@ -91,12 +92,11 @@ class WorldModel(nn.Module):
         with self.autocast():
             latents = self._encode(frames)
         if reuse and frames.shape[1] == 1 and can_step(self.dynamics):
-            stepper, level = self.stepper(), torch.ones_like(state.level)
-            state = _writable(state)
+            stepper, state = self.stepper(), _writable(state)
+            view = View(1.0, self.dynamics.finest_jump)
             shared = stepper.begin(state)
-            given = state, shared, latents[:, 0], level, 1.0, actions[:, 0]
-            outcome, state = self._commit(stepper, *given)
-            return state, outcome[:, None]
+            written = stepper.write(state, shared, latents[:, 0], view, actions[:, 0])
+            return written.state, self._told(stepper, written)[:, None]
         return self.observe_latents(state, latents, actions)
 
     @isolated
@@ -134,68 +134,42 @@ class WorldModel(nn.Module):
             Frames (b, H, W, C) about in [0, 1], the outcome of arriving there (b,), and the
             memory with the frame in it.
         """
-        if reuse and can_step(self.dynamics):
-            given = _writable(state), action, noise, steps
-            if self.device.type == "cuda":
-                heads = self.head.parameters()
-                return self.stepper().graphs(self._imagine_in_place, *given, heads)
-            return self._imagine_in_place(*given)
-        sampler = self.config.sampler
-        actions = action.unsqueeze(1)
-        with self.autocast():
-            latents = noise[:, :1]
-            level = latents.new_zeros(latents.shape[:2])
-            passes = steps or sampler.steps
-            jump = self.dynamics.jump_of(passes, sampler.shortcut)
-            for before, after in sampling_levels(passes):
-                # The frame in the making sees the memory; the memory does not see it.
-                view = Stream(latents, level + before, torch.full_like(level, jump).long())
-                _, prediction, _ = self.dynamics(state, view, actions, keep=False)
-                pull = (after - before) / (1 - before)
-                latents = latents + pull * (prediction.latents - latents)
-            level = level + 1 - sampler.context_noise
-            committed = Stream(add_noise(latents, level, noise[:, 1:]), level)
-            state, prediction, _ = self.dynamics(state, committed, actions)
-            frames = self.tokenizer.decode(latents[:, 0], self.config.grid)
-            return frames, self._outcome(prediction)[:, 0], state
+        given = state, action, noise, steps or self.config.sampler.steps
+        if not (reuse and can_step(self.dynamics)):
+            return self._imagine(self._reference(), *given)
+        stepper, given = self.stepper(), (_writable(state), *given[1:])
+        if isinstance(stepper, FrameStepper) and self.device.type == "cuda":
+            return stepper.graphs(self._imagine_in_place, *given, self.head.parameters())
+        return self._imagine(stepper, *given)
 
     def _imagine_in_place(
         self, state: State, action: Tensor, noise: Tensor, steps: int | None
     ) -> tuple[Tensor, Outcome, State]:
-        sampler, stepper = self.config.sampler, self.stepper()
-        shared = stepper.begin(state)
-        latents, passes = noise[:, 0], steps or sampler.steps
-        jump = self.dynamics.jump_of(passes, sampler.shortcut)
-        for before, after in sampling_levels(passes):
-            pull = (after - before) / (1 - before)
-            latents = stepper.denoise(state, shared, latents, View(before, jump), action, pull)
-        clarity = 1 - sampler.context_noise
-        level, committed = state.level.new_full(state.level.shape, clarity), latents
-        if sampler.context_noise:
-            noisy = add_noise(latents.unsqueeze(1), level.unsqueeze(1), noise[:, 1:])
-            committed = noisy.squeeze(1)
-        outcome, state = self._commit(stepper, state, shared, committed, level, clarity, action)
-        return stepper.decode(latents), outcome, state
+        passes = steps or self.config.sampler.steps
+        return self._imagine(self.stepper(), state, action, noise, passes)
 
-    def _commit(
-        self,
-        stepper: FrameStepper,
-        state: State,
-        shared: Shared,
-        latents: Tensor,
-        levels: Tensor,
-        level: float,
-        action: Tensor,
-    ) -> tuple[Outcome, State]:
-        """Write frames (b, latents, channels), all at one `level`, into the memory in place."""
-        view = View(level, self.dynamics.finest_jump)
-        features, regions = stepper.commit(state, shared, latents, view, action)
-        outcome = stepper.outcome(self.head, features)
-        outcome.features = regions
-        return outcome, State(state.layers, latents, levels, state.frames + 1, state.grows)
+    def _imagine(
+        self, stepper: Stepper, state: State, action: Tensor, noise: Tensor, passes: int
+    ) -> tuple[Tensor, Outcome, State]:
+        sampler, dynamics = self.config.sampler, self.dynamics
+        jumps = Jumps(dynamics.jump_of(passes, sampler.shortcut), dynamics.finest_jump)
+        latents, written = sample_frame(
+            stepper, state, action, noise, passes, sampler.context_noise, jumps
+        )
+        return stepper.decode(latents), self._told(stepper, written), written.state
+
+    def _told(self, stepper: Stepper, written: Written) -> Outcome:
+        outcome = stepper.outcome(self.head, written.features)
+        outcome.features = written.regions.to(self.dynamics.position.dtype)
+        return outcome
+
+    def _reference(self) -> ReferenceStepper:
+        half = self.compute_dtype != torch.float32
+        dtype = self.compute_dtype if half else self.dynamics.position.dtype
+        return ReferenceStepper(self.dynamics, self.tokenizer, dtype)
 
     @isolated
-    def stepper(self) -> FrameStepper:
+    def stepper(self) -> Stepper:
         """What imagines in place; made anew if weights or their precision have changed since."""
         half = self.compute_dtype != torch.float32
         dtype = self.compute_dtype if half else self.dynamics.position.dtype
@@ -204,13 +178,11 @@ class WorldModel(nn.Module):
             with LOADING:  # once, for all threads that dream with this model
                 stepper = self._stepper
                 if stepper is None or not stepper.is_current(dtype):
-                    assert isinstance(self.dynamics, Dynamics)
-                    make = make_cuda_stepper if self.device.type == "cuda" else make_stepper
-                    stepper = make(self.dynamics, self.tokenizer, dtype)
+                    stepper = make_stepper(self.dynamics, self.tokenizer, dtype)
                     self.use(stepper)
         return stepper
 
-    def use(self, stepper: FrameStepper) -> None:
+    def use(self, stepper: Stepper) -> None:
         """Imagine in place with this one, as long as it is current."""
         self._stepper = stepper
 

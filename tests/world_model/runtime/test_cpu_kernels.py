@@ -24,7 +24,8 @@ from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.heads import OutcomeHead
 from dreamenv.world_model.runtime.cpu.build import SWITCH, load_kernels
 from dreamenv.world_model.runtime.cpu.stepper import KernelStepper
-from dreamenv.world_model.runtime.cpu.tile_stepper import TileStepper, make_stepper
+from dreamenv.world_model.runtime.cpu.tile_stepper import TileStepper
+from dreamenv.world_model.runtime.select import make_stepper
 from dreamenv.world_model.state import State
 from tests.world_model.models import random_actions, random_frames, tiny_config, tiny_model
 

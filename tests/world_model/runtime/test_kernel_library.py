@@ -19,7 +19,7 @@ from dreamenv.world_model.runtime.cpu import build
 from dreamenv.world_model.runtime.cpu import compiler as compiling
 from dreamenv.world_model.runtime.cpu.build import SWITCH, load_kernels
 from dreamenv.world_model.runtime.cpu.compiler import find_compiler, has_tiles, processor
-from dreamenv.world_model.runtime.cpu.tile_stepper import make_stepper
+from dreamenv.world_model.runtime.select import make_stepper
 from tests.world_model.models import tiny_config, tiny_model
 
 SIZES = {"WIDTH": 8, "TAPS": 3}

@@ -11,7 +11,7 @@ from torch import Tensor
 from dreamenv.world_model.config import ActionConfig, SamplerConfig, WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.heads import Outcome
-from dreamenv.world_model.runtime.reference import can_step
+from dreamenv.world_model.runtime.select import can_step
 from dreamenv.world_model.state import State
 from tests.world_model.models import (
     TOLERANCE,

@@ -10,8 +10,9 @@ from dreamenv.world_model.config import ActionConfig, SamplerConfig, WorldModelC
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.mamba_kernels import load_kernel
 from dreamenv.world_model.runtime.cpu.build import SWITCH
-from dreamenv.world_model.runtime.cuda.stepper import TritonStepper, load_triton, make_cuda_stepper
-from dreamenv.world_model.runtime.reference import FrameStepper
+from dreamenv.world_model.runtime.cuda.stepper import TritonStepper, load_triton
+from dreamenv.world_model.runtime.frame import FrameStepper
+from dreamenv.world_model.runtime.select import make_stepper
 from dreamenv.world_model.state import State
 from tests.world_model.models import random_actions, random_frames, tiny_config, tiny_model
 from tests.world_model.triton_here import (
@@ -175,7 +176,7 @@ def test_without_triton_dreams_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "0")
     model = tiny_model().float()
     assert load_triton() is None
-    stepper = make_cuda_stepper(model.dynamics, model.tokenizer, torch.float32)
+    stepper = make_stepper(model.dynamics, model.tokenizer, torch.float32)
     assert type(stepper) is FrameStepper
 
 

@@ -14,15 +14,11 @@ from dreamenv.world_model.network.heads import Outcome, OutcomeHead
 from dreamenv.world_model.network.layers import DynamicsLayer
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.runtime.cpu.build import address, batch, load_kernels
+from dreamenv.world_model.runtime.cpu.declarations import declare, require_sizes
 from dreamenv.world_model.runtime.cpu.decoder import KernelDecoder
-from dreamenv.world_model.runtime.reference import (
-    FrameStepper,
-    LayerStepper,
-    Product,
-    Shared,
-    View,
-    versions,
-)
+from dreamenv.world_model.runtime.frame import FrameStepper
+from dreamenv.world_model.runtime.frame_layers import LayerStepper, Product, versions
+from dreamenv.world_model.runtime.protocol import Shared, View
 from dreamenv.world_model.runtime.workspaces import Workspaces
 from dreamenv.world_model.state import State
 
@@ -39,7 +35,7 @@ def kernels_for(dynamics: Dynamics, dtype: torch.dtype, tiles: bool = False) -> 
     ):
         return None
     first = cast(DynamicsLayer, dynamics.layers[0])
-    return load_kernels(
+    kernels = load_kernels(
         TOKENS=len(position),
         WIDTH=config.width,
         HIDDEN=cast(nn.Linear, first.mlp[0]).out_features,
@@ -54,6 +50,9 @@ def kernels_for(dynamics: Dynamics, dtype: torch.dtype, tiles: bool = False) -> 
         LATENTS=dynamics.latent_channels,
         TILES=int(tiles),
     )
+    if kernels is not None:
+        declare(kernels, tiles)
+    return kernels
 
 
 class KernelStepper(FrameStepper):
@@ -70,6 +69,7 @@ class KernelStepper(FrameStepper):
         self, dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype, kernels: ctypes.CDLL
     ) -> None:
         super().__init__(dynamics, tokenizer, dtype)
+        require_sizes(kernels, {"Head": _HeadFields})
         self._decoder = KernelDecoder(tokenizer, dtype, kernels)
         self.kernels = kernels
         self._weights = [LayerWeights(layer) for layer in self.layers]

@@ -105,3 +105,7 @@ class _DecoderFields(ctypes.Structure):
         ("levels", ctypes.c_long), ("level", ctypes.c_void_p), ("enter", WeightsFields),
         ("scale", ctypes.c_void_p), ("shift", ctypes.c_void_p),
     ]  # fmt: skip
+
+
+STRUCTURES = {"Block": _BlockFields, "Level": _LevelFields, "Decoder": _DecoderFields}
+"""Name in C → the same here."""

@@ -10,31 +10,22 @@ from torch import Tensor
 
 from dreamenv.world_model.network.dynamics import Dynamics
 from dreamenv.world_model.network.tokenizer import Tokenizer
+from dreamenv.world_model.runtime.cpu import tile_decoder
 from dreamenv.world_model.runtime.cpu.build import address, batch
-from dreamenv.world_model.runtime.cpu.compiler import has_tiles
+from dreamenv.world_model.runtime.cpu.declarations import require_sizes
 from dreamenv.world_model.runtime.cpu.packed_weights import Packed, WeightsFields
-from dreamenv.world_model.runtime.cpu.stepper import KernelStepper, LayerWeights, kernels_for
+from dreamenv.world_model.runtime.cpu.stepper import KernelStepper, LayerWeights
 from dreamenv.world_model.runtime.cpu.tile_decoder import TileDecoder, decodes_by_tiles
-from dreamenv.world_model.runtime.reference import FrameStepper, LayerStepper, Shared, View
+from dreamenv.world_model.runtime.frame_layers import LayerStepper
+from dreamenv.world_model.runtime.protocol import Shared, View
 from dreamenv.world_model.state import State
 
 PARTS = ("products", "norms", "scan", "attention", "convolutions", "images")
 """What a step is made of, in the order of `csrc/parts.h`."""
 
 
-def make_stepper(dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype) -> FrameStepper:
-    """The fastest stepper that this machine has for a model, with products in `dtype`."""
-    if dtype == torch.bfloat16 and has_tiles() and _fits_tiles(dynamics):
-        kernels = kernels_for(dynamics, dtype, tiles=True)
-        if kernels is not None and kernels.tiles_are_allowed():
-            return TileStepper(dynamics, tokenizer, dtype, kernels)
-    kernels = kernels_for(dynamics, dtype)
-    if kernels is not None:
-        return KernelStepper(dynamics, tokenizer, dtype, kernels)
-    return FrameStepper(dynamics, tokenizer, dtype)
-
-
-def _fits_tiles(dynamics: Dynamics) -> bool:
+def fits_tiles(dynamics: Dynamics) -> bool:
+    """Whether the depths of all products come in whole tiles."""
     config = dynamics.config
     depths = (
         config.width, config.width * config.ssm_expand, round(config.mlp_ratio * config.width),
@@ -74,6 +65,16 @@ class _DenoisingFields(ctypes.Structure):
     _fields_ = [(name, ctypes.c_float) for name in ("level", "pull", "change")]
 
 
+STRUCTURES = {
+    "Weights": WeightsFields,
+    "Layer": _LayerFields,
+    "Network": _NetworkFields,
+    "Frame": _FrameFields,
+    "Denoising": _DenoisingFields,
+}
+"""Name in C → the same here."""
+
+
 class TileStepper(KernelStepper):
     """`FrameStepper` whose passes are single calls of compiled code, products and all.
 
@@ -85,6 +86,7 @@ class TileStepper(KernelStepper):
         self, dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype, kernels: ctypes.CDLL
     ) -> None:
         super().__init__(dynamics, tokenizer, dtype, kernels)
+        require_sizes(kernels, STRUCTURES | tile_decoder.STRUCTURES)
         count = len(self.layers)
         self._position = dynamics.position.detach().float().contiguous()
         self._pool = torch.cat([x.flatten(1) for x in _pools(dynamics)]).contiguous()
@@ -119,7 +121,7 @@ class TileStepper(KernelStepper):
         self._pass(state, shared, latents, view, actions, None, how)
         return latents
 
-    def commit(
+    def keep(
         self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As in the base class."""
@@ -164,7 +166,7 @@ class _Layer:
 
 
 def _pools(dynamics: Dynamics) -> Iterator[Tensor]:
-    """Shares (…, tokens) of every token in what `FrameStepper.commit` returns."""
+    """Shares (…, tokens) of every token in what `FrameStepper.keep` returns."""
     tokens, device = len(dynamics.position), dynamics.position.device
     yield torch.full((1, tokens), 1 / tokens, dtype=torch.float32)
     units = torch.eye(tokens, dtype=torch.float32, device=device)[None, None]

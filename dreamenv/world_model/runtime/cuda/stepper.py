@@ -16,7 +16,9 @@ from dreamenv.world_model.network.dynamics import Dynamics
 from dreamenv.world_model.network.layers import DynamicsLayer
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.runtime.cpu.build import SWITCH
-from dreamenv.world_model.runtime.reference import FrameStepper, LayerStepper, Shared, View
+from dreamenv.world_model.runtime.frame import FrameStepper
+from dreamenv.world_model.runtime.frame_layers import LayerStepper
+from dreamenv.world_model.runtime.protocol import Shared, View
 from dreamenv.world_model.state import State
 
 SCAN_PART = 32
@@ -25,14 +27,6 @@ CONVOLUTION_PART = 128
 """Channels in one program."""
 
 logger = logging.getLogger(__name__)
-
-
-def make_cuda_stepper(dynamics: Dynamics, tokenizer: Tokenizer, dtype: torch.dtype) -> FrameStepper:
-    """The fastest stepper for a model on CUDA, with products in `dtype`."""
-    kernels = load_triton() if dynamics.position.dtype == torch.float32 else None
-    if kernels is None:
-        return FrameStepper(dynamics, tokenizer, dtype)
-    return TritonStepper(dynamics, tokenizer, dtype, kernels)
 
 
 def load_triton() -> Any:

@@ -100,4 +100,7 @@ INLINE float rms_factor(float squares, int size) {
     return 1.f / sqrtf(squares / size + 1.1920929e-7f);
 }
 
+// Lets Python compare its idea of a structure with this one.
+#define SIZE_OF(type) long size_of_##type(void) { return sizeof(type); }
+
 #endif

@@ -9,6 +9,7 @@ typedef struct {
     int64_t count;                    // of values
     int64_t exact;                    // whether the likeliest value is told, or the expected one
 } Head;
+SIZE_OF(Head)
 
 INLINE void outcome_slot(const Head *head, const float *features, float *out) {
     const long count = head->count;

@@ -19,6 +19,7 @@ typedef struct {
     const float *weight, *bias;  // of the norm between them
     long groups;
 } Block;
+SIZE_OF(Block)
 
 typedef struct {
     long height, width, channels, blocks;
@@ -26,6 +27,7 @@ typedef struct {
     Weights leave;  // to the next level, or to frames
     long times;     // pixels become times × times; channels of pixels stand in their order
 } Level;
+SIZE_OF(Level)
 
 typedef struct {
     long levels;
@@ -33,6 +35,7 @@ typedef struct {
     Weights enter;
     const float *scale, *shift;  // of latents
 } Decoder;
+SIZE_OF(Decoder)
 
 // Where finished pixels go.
 typedef struct {

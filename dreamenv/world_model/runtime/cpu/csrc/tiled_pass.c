@@ -22,6 +22,8 @@ typedef struct {
     ScanWeights scan;
     AttentionWeights attention;
 } Layer;
+SIZE_OF(Layer)
+SIZE_OF(Weights)
 
 typedef struct {
     long layers;
@@ -30,6 +32,7 @@ typedef struct {
     const float *position;  // (tokens, width)
     const float *pool;      // (5, tokens): shares of tokens in the frame's mean and its quarters'
 } Network;
+SIZE_OF(Network)
 
 typedef struct {
     P *conv;
@@ -48,10 +51,12 @@ typedef struct {
     float *pooled;               // NULL, or with it the frame enters the memory: (slots, 5, width)
     double *spent;               // as in parts.h
 } Frame;
+SIZE_OF(Frame)
 
 typedef struct {
     float level, pull, change;   // of the view, towards the prediction, from frame to frame
 } Denoising;
+SIZE_OF(Denoising)
 
 typedef struct {
     float x[SLOTS * TOKENS][WIDTH];
