@@ -24,6 +24,7 @@ VERBS = {
     "train-agent": "train an agent in an environment, dreamt or real",
     "gap": "measure how far to trust what agents do in a dream",
     "trust": "calibrate how far to trust a checkpoint's frames",
+    "doctor": "say what runs on this machine, and what to install",
     "compare": "train and measure a whole grid of world models (from a checkout)",
 }
 """Verb → what it does; `train-agent` lives in `dreamenv train-agent`, and so on."""

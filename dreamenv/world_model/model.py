@@ -239,7 +239,9 @@ class WorldModel(nn.Module):
                 )
             # Segments that are padding in some rows count by the frames that they hold.
             share = part.valid.sum() * segments / valid
-            yield {name: loss * share for name, loss in losses.items()}
+            # Only the total is for going backwards; the rest must not keep its graph alive.
+            told = {name: loss.detach() * share for name, loss in losses.items()}
+            yield told | {"total": losses["total"] * share}
 
     def noise_shape(self, slots: int) -> tuple[int, int, int, int]:
         """Shape of the noise that `imagine` takes."""

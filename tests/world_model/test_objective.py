@@ -200,7 +200,7 @@ def test_self_forcing_writes_what_the_model_predicts_from_some_frame_on() -> Non
         ({"clean_prefix": 1.5}, "clean_prefix is a share"),
         ({"context_noise": -0.1}, "context_noise is a share"),
         ({"self_forcing": 2.0}, "self_forcing is a share"),
-        ({"reward_weight": -1.0}, "must not be negative"),
+        ({"reward_weight": -1.0}, "must be a number of at least 0"),
     ],
 )
 def test_impossible_objectives_are_refused(changes: dict, message: str) -> None:

@@ -112,8 +112,13 @@ def find_compiler() -> tuple[str, ...]:
 
 def has_tiles() -> bool:
     """Whether the processor multiplies tiles of bfloat16 (Intel's AMX), as far as Linux tells."""
+    return processor_flags() >= TILE_FLAGS
+
+
+def processor_flags() -> set[str]:
+    """The instruction sets of the processor by their names in Linux; elsewhere none."""
     flags = [line.split() for line in processor().splitlines() if line.startswith("flags")]
-    return bool(flags) and set(flags[0]) >= TILE_FLAGS
+    return set(flags[0]) if flags else set()
 
 
 @lru_cache(maxsize=1)
