@@ -25,6 +25,7 @@ from dreamenv.dream.loading import load_dreamer
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.rollouts.actions import to_model
+from dreamenv.rollouts.timing import led_by
 from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.preprocessing import fit_frames
 from dreamenv.world_model.state import State
@@ -100,13 +101,10 @@ class EpisodeMemory:
         together: dict[int, list[tuple[int, Context]]] = {}
         for slot, context in zip(slots, contexts, strict=True):
             together.setdefault(len(context[0]), []).append((slot, context))
-        for length, group in together.items():
+        for group in together.values():
             frames = np.stack([context[0] for _, context in group])
             between = to_model(self.action_space, np.stack([context[1] for _, context in group]))
-            # No action led to the first frame.
-            none = -1 if between.dtype.kind == "i" else np.nan
-            actions = np.full((len(group), length, *between.shape[2:]), none, between.dtype)
-            actions[:, 1:] = between
+            actions = led_by(between, time=1)
             start = self.model.initial_state(len(group))
             here = [slot for slot, _ in group]
             state, self._frames[here], self._features[here] = self._observe(start, frames, actions)

@@ -13,6 +13,7 @@ from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.spaces import action_space
 from dreamenv.dream.spawns import Spawns
 from dreamenv.rollouts.actions import to_model
+from dreamenv.rollouts.timing import led_by
 from dreamenv.world_model.config import WorldModelConfig
 
 OPTIONS = ("reset_mask", "spawn", "context", "actions")
@@ -150,7 +151,4 @@ def _read_actions(
     if not fits.all():
         raise EnvironmentUsageError(f"the context's actions must be {wanted}, got {given[~fits]}")
     told = to_model(space, given)
-    if pose:
-        return told
-    dims, none = told.shape[len(batch) + 1 :], -1 if discrete else np.nan
-    return np.concatenate([np.full((*batch, 1, *dims), none, told.dtype), told], len(batch))
+    return told if pose else led_by(told, len(batch))

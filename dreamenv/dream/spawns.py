@@ -16,6 +16,7 @@ from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.reading import parse_json, read_npz
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.timing import is_first
 from dreamenv.rollouts.windows import Windows, length_of_most
 from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import WorldModelConfig
@@ -35,8 +36,8 @@ class Spawns:
 
     Attributes:
         frames: (spawns, t, H, W, C) uint8.
-        actions: (spawns, t) or (spawns, t, dims): the action that led to each frame; −1 or NaN
-            at the first.
+        actions: (spawns, t) or (spawns, t, dims): the action that led to each frame, none to the
+            first (`dreamenv.rollouts.timing`).
         sources: per spawn the real episode it was cut from. `seed` and `policy`: of the episode;
             `start`: the episode's step at the spawn's first frame; `actions`: all actions of the
             real environment from its reset to the spawn's last frame, so that
@@ -105,7 +106,7 @@ def draw_spawns(
             f"the longest has {longest + 1}: collect longer episodes or store shorter spawns"
         )
     usable = list(rooms)
-    windows = Windows(store, span, usable)
+    windows = Windows(store, length, usable, stride)
     if latest_start is not None:
         rooms = {i: min(room, latest_start + 1) for i, room in rooms.items()}
     near = _starts_near_rewards(store, rooms, span) if near_rewards else {}
@@ -127,11 +128,11 @@ def draw_spawns(
             episode = usable[i % len(usable)]
             start = int(rng.integers(rooms[episode]))
         window = windows.read(episode, start)
-        frames.append(fit_frames(window["frames"][::stride], size))
+        frames.append(fit_frames(window.frames, size))
         if pose:
             actions.append(read_poses(store, episode, pose)[start : start + span : stride])
         else:
-            actions.append(without_first_action(window["action"]))
+            actions.append(window.action)
         sources.append(
             {
                 "seed": int(store.seeds[episode]),
@@ -159,15 +160,6 @@ def _starts_near_rewards(
         if near.any():
             found[episode] = np.stack([starts[near], reward_in[near]], 1)
     return found
-
-
-def without_first_action(actions: np.ndarray) -> np.ndarray:
-    """Actions (t, …) in model time as the model takes them where memory begins, (t,) or (t, d)."""
-    if actions.dtype.kind == "f":
-        actions = actions.reshape(len(actions), -1)
-    actions = actions.copy()
-    actions[0] = np.nan if actions.dtype.kind == "f" else -1
-    return actions
 
 
 def spawns_from_rollouts(
@@ -299,7 +291,7 @@ def _fit(spawns: Spawns, config: WorldModelConfig) -> bool:
     ):
         return False
     if known.discrete:
-        return bool((actions[:, 0] == -1).all()) and bool(
+        return bool(is_first(actions[:, 0], True).all()) and bool(
             ((0 <= actions[:, 1:]) & (actions[:, 1:] < known.n)).all()
         )
     first = 0 if config.conditioning == "pose" else 1

@@ -14,6 +14,7 @@ import torch
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.timing import beginning
 from dreamenv.training.latents import encoded, restandardise
 from dreamenv.training.stretches import Stretches
 from dreamenv.world_model.model import WorldModel
@@ -144,7 +145,7 @@ class LatentWindows:
         if actions.dtype.kind == "f":
             actions = actions.reshape(rows, window, -1)
         if not self.poses:
-            actions[:, 0] = -1 if actions.dtype.kind == "i" else np.nan
+            actions = beginning(actions, time=1)
         # What was received on the frames between belongs to the frame that follows them.
         between = (index[:, :, None] - np.arange(self.stride)).clip(min=0)
         rewards = self.rewards[between].sum(-1)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dreamenv.core.files import replacing
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import model_time
+from dreamenv.rollouts.timing import model_time
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.preprocessing import fit_frames, to_unit
 
@@ -48,7 +48,7 @@ def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     for episode in tqdm(range(store.num_episodes), desc="encode", unit="episode"):
         window = model_time(store.read(episode), store.action_space)
-        frames = fit_frames(window["frames"], model.config.frame_size)
+        frames = fit_frames(window.frames, model.config.frame_size)
         latents = []
         for start in range(0, len(frames), 256):
             part = torch.from_numpy(frames[start : start + 256]).to(model.device)
@@ -57,7 +57,7 @@ def _encode(store: RolloutStore, model: WorldModel) -> dict[str, np.ndarray]:
             latents.append(encoded.to("cpu", torch.float16).numpy())
         parts.setdefault("latents", []).append(np.concatenate(latents))
         for name in ("action", "reward", "terminated"):
-            parts.setdefault(name, []).append(window[name])
+            parts.setdefault(name, []).append(getattr(window, name))
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return {**joined, **_standardise(joined["latents"])}
 

@@ -21,6 +21,7 @@ from dreamenv.core.locks import hold_folder
 from dreamenv.core.reading import read_object
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.rollouts.timing import stack
 from dreamenv.rollouts.windows import Windows, length_of_most
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.data import LatentWindows, sample_frames
@@ -311,22 +312,18 @@ def held_out_clips(
 ) -> dict[str, Tensor]:
     """Fixed clips of context and horizon from episodes the model never trains on."""
     rng = np.random.default_rng(0)
-    windows = Windows(store, run.stride * (clip_frames(store, run.stride) - 1) + 1)
+    windows = Windows(store, clip_frames(store, run.stride), stride=run.stride)
     places = [windows.locate(int(i)) for i in rng.integers(windows.num_windows, size=CLIPS)]
-    clips = [windows.read(*place) for place in places]
-    frames = np.stack([clip["frames"][:: run.stride] for clip in clips])
+    clips = stack([windows.read(*place) for place in places])
+    actions = clips.action
     if config.conditioning == "pose":
         poses = [
-            read_poses(store, episode, run.pose.split(","))[start : start + windows.length]
+            read_poses(store, episode, run.pose.split(","))[start :: run.stride][: windows.length]
             for episode, start in places
         ]
-        actions = torch.from_numpy(np.stack(poses)[:, :: run.stride])
-    else:
-        actions = torch.from_numpy(np.stack([clip["action"] for clip in clips]))
-        if actions.is_floating_point():
-            actions = actions.reshape(*actions.shape[:2], -1)
-        actions[:, 0] = torch.nan if actions.is_floating_point() else -1
-    return {"frames": torch.from_numpy(fit_frames(frames, config.frame_size)), "actions": actions}
+        actions = np.stack(poses)
+    frames = fit_frames(clips.frames, config.frame_size)
+    return {"frames": torch.from_numpy(frames), "actions": torch.from_numpy(actions)}
 
 
 def open_loop_metrics(

@@ -20,7 +20,7 @@ from dreamenv.rollouts.collect import collect
 from dreamenv.rollouts.seeds import draw_policy, episode_seed
 from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import START_TOKEN, Windows
+from dreamenv.rollouts.windows import Windows
 
 ENV = "counting_env:Counting-v0"
 
@@ -61,16 +61,12 @@ def test_counting_from_worker_to_window(collected):
         window, episode = windows.read(index, start), store.read(index)
         for row in range(4):
             frame = start + row
-            assert step_of(window["frames"][row]) == frame
-            if frame == 0:
-                assert window["action"][row] == START_TOKEN and window["is_first"][row]
-                assert window["reward"][row] == 0
-                begins += 1
-            else:
-                assert window["action"][row] == episode.action[frame - 1]
-                assert window["reward"][row] == reward_of(frame - 1)
-                assert not window["is_first"][row]
-            assert window["terminated"][row] == (frame == len(episode))
+            assert step_of(window.frames[row]) == frame
+            assert window.is_first[row] == (row == 0)
+            assert window.action[row] == (-1 if row == 0 else episode.action[frame - 1])
+            assert window.reward[row] == (0 if frame == 0 else reward_of(frame - 1))
+            begins += frame == 0
+            assert window.terminated[row] == (frame == len(episode))
     assert begins > 2
 
 

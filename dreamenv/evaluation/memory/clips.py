@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.dream.spawns import without_first_action
 from dreamenv.evaluation.metrics.held_out_data import describe_store
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.poses import such_as
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import model_time
+from dreamenv.rollouts.timing import model_time
 from dreamenv.world_model.preprocessing import fit_frames
 
 POSE = ("agent_pos", "agent_dir")
@@ -30,7 +29,7 @@ class PoseClips:
     poses: np.ndarray
     """(n, t, 4) float32: x and y in cells, cosine and sine of the heading."""
     actions: np.ndarray
-    """(n, t) or (n, t, dims): the last action before each frame; −1 or NaN at the first."""
+    """(n, t) or (n, t, dims): the last action before each frame, none before the first."""
     episodes: np.ndarray
     """(n,) which episode each is from."""
     starts: np.ndarray
@@ -102,9 +101,9 @@ def cut_pose_clips(
     for episode, start in places:
         stretch = store.read(episode, start, start + (length - 1) * stride)
         poses.append(pose_of(stretch, store, episode)[::stride])
-        window = model_time(stretch, store.action_space)
-        frames.append(fit_frames(window["frames"][::stride], size))
-        actions.append(without_first_action(window["action"][::stride]))
+        window = model_time(stretch, store.action_space).part(0, length, stride)
+        frames.append(fit_frames(window.frames, size))
+        actions.append(window.action)
         infos.append({key: v[::stride] for key, v in stretch.info.items() if key not in POSE})
     shared = [key for key in infos[0] if all(key in info for info in infos)]
     return PoseClips(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from dreamenv.evaluation.metrics.rewards import (
     score_events,
 )
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import model_time
+from dreamenv.rollouts.timing import model_time
 from dreamenv.world_model.checkpoint import (
     WEIGHTS,
     checkpoint_folder,
@@ -188,8 +188,8 @@ def _watch_all(
     readings, frames = [], 0
     for i in tqdm(range(store.num_episodes), "rewards", unit="episode", disable=not progress):
         window = model_time(store.read(i), store.action_space)
-        window["frames"] = fit_frames(window["frames"], model.config.frame_size)
-        total += window["frames"].sum(0, dtype=np.int64)
-        frames += len(window["frames"])
+        window = replace(window, frames=fit_frames(window.frames, model.config.frame_size))
+        total += window.frames.sum(0, dtype=np.int64)
+        frames += len(window)
         readings.append(read_teacher_forced(model, window))
     return readings, total / frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def draw_clips(
     for i in range(count):
         episode = int(usable[i % len(usable)])
         window = windows.read(episode, int(rng.integers(store.lengths[episode] + 2 - length)))
-        window["frames"] = fit_frames(window["frames"], size)
+        window = replace(window, frames=fit_frames(window.frames, size))
         parts.append(cut_clips(window, [0], length, episode))
     return join_clips(parts)
 

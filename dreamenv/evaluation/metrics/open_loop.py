@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamenv.core.statistics import Interval, mean_interval
-from dreamenv.dream.spawns import without_first_action
 from dreamenv.evaluation.metrics.rewards import EventReadings, concatenate, event_readings
 from dreamenv.evaluation.metrics.similarity import similarity
+from dreamenv.rollouts.timing import Window, stack
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.open_loop import imagine_under
 from dreamenv.world_model.preprocessing import to_uint8, to_unit
@@ -37,7 +37,7 @@ class Clips:
     frames: np.ndarray
     """(n, t, H, W, C) uint8."""
     actions: np.ndarray
-    """(n, t) or (n, t, dims): the action that led to each frame; −1 or NaN at the first."""
+    """(n, t) or (n, t, dims): the action that led to each frame, none to the first."""
     rewards: np.ndarray
     """(n, t) received on arriving at each frame."""
     episodes: np.ndarray
@@ -75,17 +75,10 @@ class OpenLoopScores:
         return mean_interval(self.psnr[name] - self.psnr[baseline], self.episodes, seed=seed)
 
 
-def cut_clips(
-    episode: dict[str, np.ndarray], starts: Sequence[int], length: int, label: int
-) -> Clips:
-    """Clips of one episode in model time (`dreamenv.rollouts.windows`), frames already fitted."""
-    parts = [slice(start, start + length) for start in starts]
-    return Clips(
-        np.stack([episode["frames"][part] for part in parts]),
-        np.stack([without_first_action(episode["action"][part]) for part in parts]),
-        np.stack([episode["reward"][part] for part in parts]),
-        np.full(len(parts), label),
-    )
+def cut_clips(episode: Window, starts: Sequence[int], length: int, label: int) -> Clips:
+    """Clips of one episode, of `length` frames, which are of the model's size already."""
+    parts = stack([episode.part(start, length) for start in starts])
+    return Clips(parts.frames, parts.action, parts.reward, np.full(len(starts), label))
 
 
 def join_clips(parts: list[Clips]) -> Clips:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dreamenv.dream.spawns import without_first_action
+from dreamenv.rollouts.timing import Window
 from dreamenv.world_model.config import RewardConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.heads import Outcome
@@ -88,7 +88,7 @@ def event_readings(outcome: Outcome, rewards: np.ndarray, config: RewardConfig) 
     )
 
 
-def read_teacher_forced(model: WorldModel, episode: dict[str, np.ndarray]) -> EventReadings:
+def read_teacher_forced(model: WorldModel, episode: Window) -> EventReadings:
     """What the model says while it watches one whole episode of real frames.
 
     The memory is carried through the episode, as in a dream that has lasted as long. The first
@@ -96,14 +96,14 @@ def read_teacher_forced(model: WorldModel, episode: dict[str, np.ndarray]) -> Ev
 
     Args:
         model: the world model.
-        episode: T + 1 frames of the model's size in model time (`dreamenv.rollouts.windows`).
+        episode: T + 1 frames of the model's size.
 
     Returns:
         Readings of shape (1, T).
     """
-    frames = torch.from_numpy(episode["frames"]).unsqueeze(0)
-    actions = torch.from_numpy(without_first_action(episode["action"])).unsqueeze(0)
-    rewards = episode["reward"][None]
+    frames = torch.from_numpy(episode.frames).unsqueeze(0)
+    actions = torch.from_numpy(episode.action).unsqueeze(0)
+    rewards = episode.reward[None]
     state = model.initial_state(1)
     parts = []
     for start in range(0, frames.shape[1], CHUNK):

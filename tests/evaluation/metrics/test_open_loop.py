@@ -21,7 +21,7 @@ from dreamenv.evaluation.metrics.open_loop import (
 )
 from dreamenv.evaluation.metrics.rewards import score_events
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import model_time
+from dreamenv.rollouts.timing import Window, model_time
 from dreamenv.world_model.checkpoint import load_world_model
 from tests.evaluation.ring_env import PLACES, RingOracle, frame_of, place_of, reward_of
 
@@ -98,12 +98,13 @@ def test_samplers_begin_from_the_same_noise_and_the_seed_decides(
     assert not np.array_equal(first["a"], other["a"])
 
 
-def test_box_actions_are_cut_flat_with_an_unknown_first() -> None:
-    episode = {
-        "frames": np.zeros((9, 16, 16, 3), np.uint8),
-        "action": np.arange(36, dtype=np.float32).reshape(9, 2, 2),
-        "reward": np.zeros(9, np.float32),
-    }
+def test_clips_of_box_actions_begin_with_none() -> None:
+    episode = Window(
+        np.zeros((9, 16, 16, 3), np.uint8),
+        np.arange(36, dtype=np.float32).reshape(9, 4),
+        np.zeros(9, np.float32),
+        np.zeros(9, np.bool_),
+    )
     clips = join_clips([cut_clips(episode, [2, 3], 4, label=5)])
     assert clips.actions.shape == (2, 4, 4)
     assert np.isnan(clips.actions[:, 0]).all()
@@ -129,5 +130,5 @@ def test_model_time_of_an_episode_gives_the_same_clips(ring_rollouts: Path) -> N
     store = RolloutStore(ring_rollouts)
     window = model_time(store.read(1), store.action_space)
     clip = cut_clips(window, [10], 6, 1)
-    assert torch.equal(torch.from_numpy(clip.frames[0]), torch.from_numpy(window["frames"][10:16]))
+    assert torch.equal(torch.from_numpy(clip.frames[0]), torch.from_numpy(window.frames[10:16]))
     np.testing.assert_array_equal(clip.actions[0, 1:], store.read(1).action[10:15])

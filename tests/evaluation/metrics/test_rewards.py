@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from dreamenv.evaluation.metrics.rewards import (
     score_events,
 )
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.windows import model_time
+from dreamenv.rollouts.timing import model_time
 from dreamenv.world_model.checkpoint import load_world_model
 from dreamenv.world_model.config import RewardConfig
 from dreamenv.world_model.network.heads import Outcome
@@ -128,13 +129,13 @@ def test_chunks_carry_the_memory(ring_rollouts: Path, ring_checkpoint: Path) -> 
     model = load_world_model(ring_checkpoint).double()
     store = RolloutStore(ring_rollouts)
     window = model_time(store.read(0), store.action_space)
-    window["frames"] = fit_frames(window["frames"], model.config.frame_size)
-    assert len(window["frames"]) > CHUNK
+    window = replace(window, frames=fit_frames(window.frames, model.config.frame_size))
+    assert len(window) > CHUNK
     read = read_teacher_forced(model, window)
     _, at_once = model.observe(
         model.initial_state(1),
-        torch.from_numpy(window["frames"])[None],
-        torch.from_numpy(window["action"])[None],
+        torch.from_numpy(window.frames)[None],
+        torch.from_numpy(window.action)[None],
     )
     expected = at_once.reward_probabilities[:, 1:, 1].numpy()
     np.testing.assert_allclose(read.score, expected, rtol=1e-9)
