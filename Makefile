@@ -1,6 +1,7 @@
 # make setup: everything that the other targets need; does nothing when it is up to date
 # make test:  lint, format, types, tests
 # make lint, make type: only that; make format: put files into the one format
+# make docs:  the pages and the API as a site in site/, strictly
 # make demo:  train an agent in a dream of Memory Maze, score it in the dream and the real maze
 # make bench: speed of dreams, training and adapter, about ten minutes on two cores; fills in
 #             docs/performance.md. Close other programs first. Not included, because it takes
@@ -15,7 +16,7 @@ ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
 endif
 
-.PHONY: setup test lint format type demo bench clients
+.PHONY: setup test lint format type docs demo bench clients
 .DEFAULT_GOAL := setup
 
 setup: $(SET_UP)
@@ -41,6 +42,12 @@ format: setup
 
 type: setup
 	$(PYTHON_IN_VENV) -m mypy
+
+docs: setup
+	$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --constraint constraints-docs.txt \
+		--no-build-isolation --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict --quiet
 
 demo: setup
 	$(PYTHON_IN_VENV) scripts/demo.py

@@ -55,7 +55,16 @@ def needed_packages() -> set[str]:
 
 
 def test_extras_are_the_promised_ones() -> None:
-    assert set(EXTRAS) == {"memory-maze", "agents", "play", "lpips", "cuda", "minerl", "dev"}
+    assert set(EXTRAS) == {
+        "memory-maze",
+        "agents",
+        "play",
+        "lpips",
+        "cuda",
+        "minerl",
+        "docs",
+        "dev",
+    }
 
 
 @pytest.mark.parametrize("requirement", direct_requirements(), ids=lambda need: need.name)
