@@ -1,1 +1,1 @@
-"""Rivals, ablations and schemes trained on the same data, measured by the same tasks."""
+"""Baselines, ablations and schemes trained on the same data, measured by the same tasks."""

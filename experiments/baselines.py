@@ -1,7 +1,7 @@
 """The architectures that long-context world models are compared with, from one backbone.
 
 All share tokenizer, conditioning, preconditioning, adaptive norms and heads; they differ in how a
-token learns of earlier frames. What a rival lacks in scans or attention it gets back as a wider
+token learns of earlier frames. What a baseline lacks in scans or attention it gets back as a wider
 MLP, so that all have about the same number of parameters.
 """
 
@@ -15,7 +15,7 @@ import torch
 from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import WorldModelConfig
 
-RIVALS: dict[str, dict[str, Any]] = {
+BASELINES: dict[str, dict[str, Any]] = {
     "ours": {},
     "causal_full": {"scan": "none", "attention": "full"},
     "causal_window": {"scan": "none", "attention": "window"},
@@ -30,8 +30,8 @@ attention over the last few frames, which is ours without the block-wise scan. `
 diffusion-forcing transformer over a window, attending both ways [Song et al. 2025]."""
 
 
-def rival(name: str, base: WorldModelConfig, window: int) -> WorldModelConfig:
-    """`base` as one of `RIVALS`, with as many parameters as `base` to within a layer's rounding.
+def baseline(name: str, base: WorldModelConfig, window: int) -> WorldModelConfig:
+    """`base` as one of `BASELINES`, with as many parameters as `base` to within a layer's rounding.
 
     Args:
         name: which one.
@@ -39,11 +39,11 @@ def rival(name: str, base: WorldModelConfig, window: int) -> WorldModelConfig:
         window: frames before its own that a token of `causal_window` or `dfot` sees.
 
     Raises:
-        ConfigError: no such rival, or one that cannot be made as small as `base`.
+        ConfigError: no such baseline, or one that cannot be made as small as `base`.
     """
-    if name not in RIVALS:
-        raise ConfigError(f"unknown rival {name!r}; there are {', '.join(RIVALS)}")
-    changes = dict(RIVALS[name])
+    if name not in BASELINES:
+        raise ConfigError(f"unknown baseline {name!r}; there are {', '.join(BASELINES)}")
+    changes = dict(BASELINES[name])
     if name in ("causal_window", "dfot"):
         changes["attention_window"] = window
     changed = _change(base, **changes)

@@ -51,7 +51,7 @@ from dreamenv.core.statistics import statistic_interval
 from dreamenv.training.fit_config import overlay
 from dreamenv.world_model.config import WorldModelConfig, from_plain, preset
 from dreamenv.world_model.objective import ObjectiveConfig
-from experiments.baselines import dynamics_parameters, rival
+from experiments.baselines import baseline, dynamics_parameters
 from experiments.cost_readings import (
     Conditions,
     alone,
@@ -87,7 +87,7 @@ class CostConfig:
     """What is measured, and how often; by default, models of the `memory-maze` suite."""
 
     base: WorldModelConfig = field(default_factory=_suite_base)
-    """The architecture of `ours`; the other models are its rivals."""
+    """The architecture of `ours`; the other models are its baselines."""
     window: int = MEMORY_MAZE.window
     """Frames before its own that causal_window sees."""
     objective: ObjectiveConfig = field(default_factory=_suite_objective)
@@ -123,7 +123,7 @@ class CostConfig:
 
     def architectures(self) -> dict[str, WorldModelConfig]:
         """The configuration of each of `MODELS`."""
-        return {name: rival(name, self.base, self.window) for name in MODELS}
+        return {name: baseline(name, self.base, self.window) for name in MODELS}
 
     def quick(self) -> CostConfig:
         """So little that it takes seconds: it proves that measuring works, and shows nothing."""

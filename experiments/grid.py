@@ -19,7 +19,7 @@ from dreamenv.training.train import CONTEXT, HORIZON, _require_trainable
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig, from_plain, preset
 from dreamenv.world_model.model import WorldModel
-from experiments.baselines import rival
+from experiments.baselines import baseline
 from experiments.job import RUN, Job, fingerprint
 from experiments.suite import GROUPS, Cell, Rollouts, Suite
 from experiments.tasks import KINDS, complete
@@ -162,7 +162,7 @@ class Grid:
         """The cell's model, for poses or actions and rewards of any extent.
 
         Raises:
-            ConfigError: there is no such rival, or the parts do not fit.
+            ConfigError: there is no such baseline, or the parts do not fit.
         """
         suite, conditioning = self.suite, self._conditioning(cell)
         pose = ActionConfig(low=(0.0,) * 4, high=(1.0,) * 4)
@@ -172,7 +172,7 @@ class Grid:
             source, _ = read_config(checkpoint_folder(suite.tokenizer_from))
             plain["tokenizer"] = dataclasses.asdict(source.tokenizer)
         base = WorldModelConfig.from_dict(overlay(plain, json.dumps(suite.architecture)))
-        changed = _rival(cell.rival, base, suite.window).to_dict()
+        changed = _baseline(cell.baseline, base, suite.window).to_dict()
         return WorldModelConfig.from_dict(overlay(changed, json.dumps(cell.architecture)))
 
     def check(self) -> None:
@@ -225,7 +225,7 @@ class Grid:
         return {name: value for name, value in plain.items() if name not in FITTED}
 
 
-_rival = functools.cache(rival)  # which builds models to count their parameters
+_baseline = functools.cache(baseline)  # which builds models to count their parameters
 
 
 @functools.cache

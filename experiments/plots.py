@@ -50,7 +50,7 @@ def draw_plots(
 def _by_distance(figure: Any, summary: Summary) -> bool:
     axes = figure.subplots()
     shown = False
-    for number, cell in enumerate(summary.cells("rivals")):
+    for number, cell in enumerate(summary.cells("baselines")):
         points = _centred(summary.by_distance(cell, "retrieval"))
         shown |= _line(axes, points, summary.labels[cell], number)
     for name, style in REFERENCES.items():
@@ -94,7 +94,7 @@ def _cue_recall(figure: Any, summary: Summary) -> bool:
     bins = summary.measured(tasks[0]).get("by_distance", []) if tasks else []
     distances = [entry["distance"] for entry in bins]
     shown = False
-    for number, cell in enumerate(summary.cells("rivals")):
+    for number, cell in enumerate(summary.cells("baselines")):
         path = ("tasks", tasks[0], "by_distance") if tasks else ()
         values = [
             (distance, summary.spread(cell, *path, i, "accuracy", "probe"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-GROUPS = ("rivals", "ablations", "schemes", "beyond", "actions")
+GROUPS = ("baselines", "ablations", "schemes", "beyond", "actions")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Task:
 class Cell:
     """One row of the tables: a model and how it is trained, as changes of the suite's common ones.
 
-    The model is the rival's configuration with `architecture` laid over it; `training` is laid
+    The model is the baseline's configuration with `architecture` laid over it; `training` is laid
     over the suite's. Both are nested plain data.
     """
 
@@ -52,8 +52,8 @@ class Cell:
     """In tables and plots."""
     groups: tuple[str, ...]
     """Which tables show it, of `GROUPS`."""
-    rival: str = "ours"
-    """Of `experiments.baselines.RIVALS`."""
+    baseline: str = "ours"
+    """Of `experiments.baselines.BASELINES`."""
     architecture: dict[str, Any] = field(default_factory=dict)
     """Changes of `WorldModelConfig`."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Suite:
     """What training and tasks are measured on."""
     preset: str
     window: int
-    """Frames before its own that the windowed rivals see."""
+    """Frames before its own that the windowed baselines see."""
     training: dict[str, Any]
     """Fields of `TrainConfig` common to all cells, nested plain data."""
     tasks: dict[str, Task]

@@ -20,9 +20,9 @@ ALL = (*MOST, "retrieval_2x", "retrieval_4x")
 """Asked of those that are shown beyond the training length."""
 
 
-def _rival(rival: str, label: str, *groups: str) -> Cell:
+def _baseline(baseline: str, label: str, *groups: str) -> Cell:
     tasks = ALL if "beyond" in groups else MOST
-    return Cell(rival, label, ("rivals", *groups), rival, tasks=tasks)
+    return Cell(baseline, label, ("baselines", *groups), baseline, tasks=tasks)
 
 
 def _ablation(name: str, label: str, dynamics: dict, /, **training: object) -> Cell:
@@ -42,7 +42,7 @@ def _beyond(name: str, label: str, dynamics: dict, /, **training: object) -> Cel
     )
 
 
-def _by_action(name: str, label: str, rival: str, scheme: str, updates: int = UPDATES) -> Cell:
+def _by_action(name: str, label: str, baseline: str, scheme: str, updates: int = UPDATES) -> Cell:
     training = {
         "conditioning": "action",
         "stride": 1,
@@ -50,19 +50,19 @@ def _by_action(name: str, label: str, rival: str, scheme: str, updates: int = UP
         "objective": {"scheme": scheme, "clean_prefix": 0.5, "pure_noise": 0.6},
         "dynamics": {"steps": updates},
     }
-    return Cell(name, label, ("actions",), rival, training=training, tasks=("revisit",))
+    return Cell(name, label, ("actions",), baseline, training=training, tasks=("revisit",))
 
 
-RIVALS = (
-    _rival("ours", "ours: block-wise scan + local attention", "ablations", "schemes", "beyond"),
-    _rival("causal_full", "causal transformer, full context", "beyond"),
-    _rival("mamba2_attention", "one scan + local attention: no block-wise scan",
+BASELINES = (
+    _baseline("ours", "ours: block-wise scan + local attention", "ablations", "schemes", "beyond"),
+    _baseline("causal_full", "causal transformer, full context", "beyond"),
+    _baseline("mamba2_attention", "one scan + local attention: no block-wise scan",
            "ablations", "beyond"),
-    _rival("mamba2", "one scan, no attention"),
-    _rival("causal_window", "causal transformer, window of 16"),
+    _baseline("mamba2", "one scan, no attention"),
+    _baseline("causal_window", "causal transformer, window of 16"),
     # Watching 3,200 frames is 16 times the work for it, so it is not asked for colours.
     dataclasses.replace(
-        _rival("dfot", "DFoT: bidirectional, window of 16"),
+        _baseline("dfot", "DFoT: bidirectional, window of 16"),
         tasks=("retrieval", "reasoning"),
         training={"window_from": 0, "window_growth": 0.5},  # its windows have a length of their own
     ),
@@ -156,7 +156,7 @@ MEMORY_MAZE = Suite(
     },
     default_tasks=("retrieval", "reasoning"),
     cells=(
-        *RIVALS,
+        *BASELINES,
         *SCHEMES,
         *ACTIONS[:2],
         *ABLATIONS[:4],
@@ -197,9 +197,9 @@ DEBUG = Suite(
     },
     default_tasks=("retrieval",),
     cells=(
-        Cell("ours", "ours", ("rivals", "ablations", "schemes", "beyond"),
+        Cell("ours", "ours", ("baselines", "ablations", "schemes", "beyond"),
              tasks=("retrieval", "retrieval_2x", "reasoning", "cue_recall")),
-        Cell("causal_window", "causal transformer, window", ("rivals",), "causal_window"),
+        Cell("causal_window", "causal transformer, window", ("baselines",), "causal_window"),
         _ablation("block_1", "block size 1", {"scan_blocks": [[1, 1]] * 2}),
         _scheme("forcing", "diffusion forcing", objective={"scheme": "diffusion_forcing"}),
         Cell("handed_on", "state handed on", ("beyond",), tasks=("retrieval_2x",),

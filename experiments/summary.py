@@ -31,6 +31,10 @@ class Spread:
         return f"{mean} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]"
 
 
+RENAMED_GROUPS = {"rivals": "baselines"}
+"""Groups of cells as results that were stored earlier call them."""
+
+
 class Summary:
     """Results as they stand in `results.json`."""
 
@@ -40,7 +44,11 @@ class Summary:
 
     def cells(self, group: str) -> list[str]:
         """Names of the cells of a group, in the suite's order."""
-        return [cell["name"] for cell in self.results["cells"] if group in cell["groups"]]
+        return [
+            cell["name"]
+            for cell in self.results["cells"]
+            if group in (RENAMED_GROUPS.get(name, name) for name in cell["groups"])
+        ]
 
     def rows(self, cell: str) -> list[dict[str, Any]]:
         """What is done of a cell, one row per seed."""

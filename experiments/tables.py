@@ -27,7 +27,7 @@ def all_tables(results: dict[str, Any], cost: dict[str, Any] | None = None) -> d
     """
     summary = Summary(results)
     return {
-        "rivals": rivals(summary),
+        "baselines": baselines(summary),
         "margins": margins(summary),
         "distance": distance(summary),
         "reasoning": reasoning(summary),
@@ -40,13 +40,13 @@ def all_tables(results: dict[str, Any], cost: dict[str, Any] | None = None) -> d
     }
 
 
-def rivals(summary: Summary) -> str:
-    """Both pose tasks, size and cost of every rival; below it what needs no model."""
+def baselines(summary: Summary) -> str:
+    """Both pose tasks, size and cost of every baseline; below it what needs no model."""
     header = ["model"]
     header += [f"{t} {name}" for t in ("retrieval", "reasoning") for _, name, _ in METRICS]
     header += ["parameters", "training TFLOP", "minutes", "frames/s", "seeds"]
     rows, lacking = [], set()
-    for cell in summary.cells("rivals"):
+    for cell in summary.cells("baselines"):
         row = [summary.labels[cell]]
         for task in ("retrieval", "reasoning"):
             for metric, _, digits in METRICS:
@@ -66,7 +66,7 @@ def rivals(summary: Summary) -> str:
         "TFLOP: matrix products and convolutions of all updates, without the optimiser. "
         "Minutes: of that training on the machine that did it, evaluations included."
     )
-    return _table(header, rows, [*notes, _intervals(summary, "rivals")])
+    return _table(header, rows, [*notes, _intervals(summary, "baselines")])
 
 
 def margins(summary: Summary) -> str:
@@ -91,7 +91,7 @@ def margins(summary: Summary) -> str:
 
 def distance(summary: Summary) -> str:
     """Retrieval PSNR by how long ago a frame was watched."""
-    found = {cell: summary.by_distance(cell, "retrieval") for cell in summary.cells("rivals")}
+    found = {cell: summary.by_distance(cell, "retrieval") for cell in summary.cells("baselines")}
     named = {summary.labels[cell]: entries for cell, entries in found.items()}
     for name in _references(summary, ["retrieval"]):
         named[f"*{name}*"] = summary.reference_by_distance("retrieval", name)
@@ -107,7 +107,7 @@ def distance(summary: Summary) -> str:
 def reasoning(summary: Summary) -> str:
     """Reasoning PSNR of what was watched before and of what was not."""
     parts = ("overall", "seen", "unseen")
-    cells = summary.cells("rivals")
+    cells = summary.cells("baselines")
     rows = [
         [
             summary.labels[cell],
@@ -127,7 +127,7 @@ def reasoning(summary: Summary) -> str:
         [
             "Seen: frames whose pose is near one of the context.",
             _protocol(summary, "reasoning"),
-            _intervals(summary, "rivals"),
+            _intervals(summary, "baselines"),
         ],
     )
 
@@ -197,7 +197,7 @@ def cue_recall(summary: Summary) -> str:
         path = ("tasks", task, "by_distance")
         return [_text(summary.spread(cell, *path, i, "accuracy", way), 2) for i in range(len(bins))]
 
-    groups = {cell for group in ("rivals", "beyond") for cell in summary.cells(group)}
+    groups = {cell for group in ("baselines", "beyond") for cell in summary.cells(group)}
     cells = [cell for cell in summary.labels if cell in groups and _has(summary, cell, task)]
     rows = [
         [summary.labels[cell], text, *row(cell, way)]

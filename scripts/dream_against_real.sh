@@ -15,24 +15,14 @@ HELD_OUT=${HELD_OUT:-rollouts/held_out}
 MINUTES=${MINUTES:-15} RECURRENT_MINUTES=${RECURRENT_MINUTES:-12} EPISODES=${EPISODES:-16}
 export MUJOCO_GL="${MUJOCO_GL:-egl}" OMP_NUM_THREADS=1
 
-train() { # minutes, core, out, then the rest of the command
-    minutes=$1 core=$2 out=$3
-    shift 3
+train() { # minutes, core, recipe, out
     # What was saved last stands when the time is over, whatever the agent was doing.
-    taskset -c "$core" timeout "${minutes}m" "$PYTHON" train_agent.py --out "$out" \
-        --steps 400000 --save-every 4000 --keep-every 20000 --eval-every 0 --threads 1 "$@" ||
-        [ $? = 124 ]
+    taskset -c "$2" timeout "$1m" "$PYTHON" "agents/$3.py" --out "$4" || [ $? = 124 ]
 }
-SAME="batch_size=512 learning_rate=3e-4 gamma=0.97 net_width=256 ent_coef=0.02"
-# shellcheck disable=SC2086  # SAME is several words
-train "$MINUTES" 0 "$OUT/dream" --env DreamEnv-MemoryMaze-v0 --num-envs 32 \
-    --env-kwargs observation=memory reward=expected --only-memory --hyperparameters n_steps=64 $SAME &
-# shellcheck disable=SC2086
-train "$MINUTES" 1 "$OUT/real" --env MemoryMaze-9x9-v0 --num-envs 8 \
-    --memory-from bundled:memory_maze_9x9 --only-memory --hyperparameters n_steps=256 $SAME
+train "$MINUTES" 0 ppo_memory_9x9 "$OUT/dream" &
+train "$MINUTES" 1 ppo_memory_real "$OUT/real"
 wait
-train "$RECURRENT_MINUTES" 1 "$OUT/recurrent" --algo recurrent_ppo --env DreamEnv-MemoryMaze-v0 \
-    --env-kwargs reward=expected --num-envs 16 --hyperparameters gamma=0.97 ent_coef=0.02
+train "$RECURRENT_MINUTES" 1 recurrent_ppo_frames "$OUT/recurrent"
 
 "$PYTHON" -m dreamenv gap --agents "$OUT/dream" random --trust-agent \
     --real MemoryMaze-9x9-v0 --out "$OUT/gap" \

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from dreamenv.core.console import print_anywhere
@@ -53,15 +54,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    # Only the chosen verb is imported: `inspect` should not wait for torch.
-    from dreamenv.cli.options import parse
+    def work() -> int:
+        # Only the chosen verb is imported: `inspect` should not wait for torch.
+        from dreamenv.cli.options import parse
 
+        module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
+        summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
+        return module.run(parse(module.Options, f"dreamenv {verb}", arguments, summary))
+
+    return exit_code(work)
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """What `work` returns; a user's mistake prints one clear line and gives 2."""
     try:
         with second_ends_at_once():
-            module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
-            summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
-            options = parse(module.Options, f"dreamenv {verb}", arguments, summary)
-            return module.run(options)
+            return work()
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

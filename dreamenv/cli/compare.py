@@ -14,8 +14,9 @@ if not (CHECKOUT / "experiments" / "command.py").is_file():
         "the comparison is not installed with the package: run this from a checkout of the "
         "repository, installed with pip install -e ."
     )
-if str(CHECKOUT) not in sys.path:
-    sys.path.append(str(CHECKOUT))  # an editable install brings the package alone
+# An editable install brings the package alone. First, since many a working folder holds another
+# `experiments`.
+sys.path.insert(0, str(CHECKOUT))
 
 from experiments.command import Options, run  # noqa: E402
 

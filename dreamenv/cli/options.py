@@ -26,7 +26,9 @@ RENAMED = {"--agent": "--agents", "--set": "--hyperparameters"}
 _registry = tyro.constructors.ConstructorRegistry()
 
 
-def parse(kind: type[T], prog: str, arguments: Sequence[str], summary: str = "") -> T:
+def parse(
+    kind: type[T], prog: str, arguments: Sequence[str], summary: str = "", default: T | None = None
+) -> T:
     """The dataclass `kind` from options named after its fields.
 
     Args:
@@ -34,12 +36,20 @@ def parse(kind: type[T], prog: str, arguments: Sequence[str], summary: str = "")
         prog: how the command is called, for its help.
         arguments: without the name of the command.
         summary: what the command does; by default the docstring of `kind`.
+        default: where the values of options that are not given come from, instead of `kind`.
 
     Raises:
         SystemExit: 2 for a mistake, which is explained on stderr; 0 after `--help`.
     """
     given = [_renamed(argument) for argument in arguments]
-    return tyro.cli(kind, prog=prog, args=given, description=summary or None, registry=_registry)
+    return tyro.cli(
+        kind,
+        prog=prog,
+        args=given,
+        description=summary or None,
+        registry=_registry,
+        default=tyro.MISSING_NONPROP if default is None else default,
+    )
 
 
 def command_line() -> str:

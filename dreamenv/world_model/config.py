@@ -148,7 +148,7 @@ CONDITIONINGS = ("action", "pose")
 
 @dataclass(frozen=True)
 class DynamicsConfig:
-    """Layers of block-wise SSM scan → frame-local attention → MLP, and their rivals."""
+    """Layers of block-wise SSM scan → frame-local attention → MLP, and its baselines."""
 
     width: int = 256
     scan: str = "block"

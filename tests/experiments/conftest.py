@@ -29,8 +29,8 @@ def make_suite(**changes: Any) -> Suite:
         },
         "default_tasks": ("retrieval", "reasoning"),
         "cells": (
-            Cell("ours", "ours", ("rivals", "ablations", "beyond")),
-            Cell("window", "windowed", ("rivals",), "causal_window"),
+            Cell("ours", "ours", ("baselines", "ablations", "beyond")),
+            Cell("window", "windowed", ("baselines",), "causal_window"),
         ),
     }
     return Suite(**fields | changes)
@@ -105,7 +105,7 @@ def cue_scores(accuracy: float) -> dict[str, Any]:
 def job_scores(psnr: float, seconds: float = 120.0, **tasks: dict[str, Any]) -> dict[str, Any]:
     """What `work.train_and_measure` returns."""
     return {
-        "command": "python -m dreamenv compare --suite test --only ours --seeds 0",
+        "command": "dreamenv compare --suite test --only ours --seeds 0",
         "parameters": {"dynamics": 1_234_567, "head": 1, "tokenizer": 2},
         "training": {
             "updates": 3000,

@@ -1,4 +1,4 @@
-"""Every rival is one model with the same contract: pieces, slots, saved memory, dreams, size."""
+"""Every baseline is one model with the same contract: pieces, slots, saved memory, dreams, size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dreamenv.world_model.config import DynamicsConfig, WorldModelConfig, preset
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.dynamics import Stream
 from dreamenv.world_model.state import State
-from experiments.baselines import RIVALS, rival
+from experiments.baselines import BASELINES, baseline
 from tests.world_model.models import (
     TOLERANCE,
     random_actions,
@@ -30,15 +30,15 @@ from tests.world_model.models import (
     tiny_model,
 )
 
-CAUSAL = [name for name in RIVALS if name != "dfot"]
+CAUSAL = [name for name in BASELINES if name != "dfot"]
 WINDOW, SLOTS, FRAMES = 3, 3, 7
-every = pytest.mark.parametrize("name", list(RIVALS))
+every = pytest.mark.parametrize("name", list(BASELINES))
 every_causal = pytest.mark.parametrize("name", CAUSAL)
 
 
 @lru_cache
 def model_of(name: str) -> WorldModel:
-    return tiny_model(rival(name, tiny_config(), WINDOW))
+    return tiny_model(baseline(name, tiny_config(), WINDOW))
 
 
 def part(stream: Stream, here: slice) -> Stream:
@@ -169,7 +169,7 @@ def test_a_saved_memory_goes_on_as_it_would_have(name: str) -> None:
     state, _ = model.observe(model.initial_state(2), frames, actions)
     loaded = model.initial_state(1).from_bytes(state.to_bytes())
     assert torch.equal(future(model, loaded), future(model, state))
-    for other in RIVALS:
+    for other in BASELINES:
         # Of these two the one that grows takes the other's for a memory that is younger.
         if other != name and (name, other) != ("causal_window", "causal_full"):
             with pytest.raises(CheckpointError, match="another architecture"):
@@ -192,7 +192,7 @@ def test_only_full_attention_grows(name: str) -> None:
         assert growth == {0}
 
 
-def test_the_bidirectional_rival_sees_the_last_frames_of_its_window_alone() -> None:
+def test_the_bidirectional_baseline_sees_the_last_frames_of_its_window_alone() -> None:
     model = model_of("dfot")
     frames, actions = random_frames(model.config, 1, FRAMES, 0), random_actions(1, FRAMES, 0)
     other, other_actions = frames.clone(), actions.clone()
@@ -211,7 +211,7 @@ def test_the_bidirectional_rival_sees_the_last_frames_of_its_window_alone() -> N
 
 @every
 @pytest.mark.parametrize("size", ["debug", "small", "patch 2"])
-def test_rivals_have_as_many_parameters_as_ours(name: str, size: str) -> None:
+def test_baselines_have_as_many_parameters_as_ours(name: str, size: str) -> None:
     """The whole model; the dynamics alone differ by a rounding of the MLP's width."""
     if size == "patch 2":
         blocks = ((2, 2), (1, 1), (1, 2), (2, 2))
@@ -219,7 +219,7 @@ def test_rivals_have_as_many_parameters_as_ours(name: str, size: str) -> None:
     else:
         base = preset(size)
     with torch.device("meta"):
-        models = WorldModel(base), WorldModel(rival(name, base, 16))
+        models = WorldModel(base), WorldModel(baseline(name, base, 16))
     for module in ("dynamics", "tokenizer", "head"):
         ours, theirs = (
             sum(p.numel() for p in getattr(model, module).parameters()) for model in models
@@ -227,24 +227,24 @@ def test_rivals_have_as_many_parameters_as_ours(name: str, size: str) -> None:
         assert abs(theirs - ours) <= (0.05 * ours if module == "dynamics" else 0)
 
 
-def test_rivals_differ_from_ours_only_in_how_they_remember() -> None:
+def test_baselines_differ_from_ours_only_in_how_they_remember() -> None:
     base = tiny_config()
-    assert rival("ours", base, WINDOW) == base
-    with pytest.raises(ConfigError, match="unknown rival 'perceiver'; there are ours, causal_full"):
-        rival("perceiver", base, WINDOW)
-    windows = {name: rival(name, base, 9).dynamics.attention_window for name in RIVALS}
+    assert baseline("ours", base, WINDOW) == base
+    with pytest.raises(ConfigError, match="unknown baseline 'perceiver'; there are ours, "):
+        baseline("perceiver", base, WINDOW)
+    windows = {name: baseline(name, base, 9).dynamics.attention_window for name in BASELINES}
     assert windows["causal_window"] == windows["dfot"] == 9
     assert windows["ours"] == windows["mamba2_attention"] == base.dynamics.attention_window
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory, debug_checkpoint: Path) -> Path:
-    """A folder of untrained checkpoints, one per rival, of the `debug` preset."""
-    folder = tmp_path_factory.mktemp("rivals")
+    """A folder of untrained checkpoints, one per baseline, of the `debug` preset."""
+    folder = tmp_path_factory.mktemp("baselines")
     source = load_world_model(debug_checkpoint)
-    for name in RIVALS:
+    for name in BASELINES:
         torch.manual_seed(0)
-        model = WorldModel(rival(name, source.config, WINDOW))
+        model = WorldModel(baseline(name, source.config, WINDOW))
         randomise(model.dynamics, size=0.05)
         model.tokenizer.load_state_dict(source.tokenizer.state_dict())
         model.head.load_state_dict(source.head.state_dict())
@@ -255,7 +255,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory, debug_checkpoint: Path
 
 
 @every
-def test_every_rival_dreams_as_an_environment(name: str, checkpoints: Path) -> None:
+def test_every_baseline_dreams_as_an_environment(name: str, checkpoints: Path) -> None:
     """Slots of different ages step, end, begin anew, and are the same again from the same seed."""
     horizon, steps, staggered = 4, 9, np.array([False, True, False])
     actions = np.random.default_rng(0).integers(0, 5, (steps, 3))

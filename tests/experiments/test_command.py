@@ -51,11 +51,21 @@ def test_everything_is_done_once_and_rendered(
     assert len(worked) == 3, "nothing is prepared or done again"
 
 
+def test_a_checkout_compares_from_any_folder(tmp_path: Path) -> None:
+    """An editable install finds the comparison beside the package, whatever stands around."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").write_text("raise RuntimeError('another one')")
+    command = [sys.executable, "-m", "dreamenv", "compare", "--suite", "debug", "--list"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    assert "ours, seed 0" in listed.stdout and "waiting" in listed.stdout
+
+
 def test_options_choose_what_is_done(
     tmp_path: Path, worked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     page, results = tmp_path / "memory.md", tmp_path / "results"
-    page.write_text("<!-- table: rivals -->\n<!-- end -->\n")
+    page.write_text("<!-- table: baselines -->\n<!-- end -->\n")
     options = ("--results", str(results), "--docs", str(page))
     assert compare(tmp_path, "--only", "window", "--seeds", "4", "5", "--jobs-limit", "1") == 0
     assert worked == ["prepare", "window, seed 4"]
@@ -186,7 +196,7 @@ def test_the_debug_grid_from_nothing_stopped_and_shared(
     assert [row["cell"] for row in results["rows"]] == [cell.name for cell in cells]
     assert all(row["training"]["matmul_flops"] > 1e6 for row in results["rows"])
     tables = (tmp_path / "out" / "results" / "tables.md").read_text()
-    for name in ("rivals", "margins", "distance", "beyond", "cue-recall", "revisit"):
+    for name in ("baselines", "margins", "distance", "beyond", "cue-recall", "revisit"):
         table = tables.split(f"## {name}\n")[1].split("## ")[0]
         numbers = [line for line in table.splitlines()[3:] if line.startswith("|") and "." in line]
         assert numbers, f"the table {name} is empty:\n{table}"

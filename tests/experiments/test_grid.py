@@ -19,14 +19,14 @@ from tests.experiments.conftest import INFOS, make_suite
 
 def grid_with(path: Path, cell: dict[str, Any] | None = None, **suite: Any) -> Grid:
     """A grid whose second cell, called `odd`, has the given fields."""
-    odd = Cell(**{"name": "odd", "label": "odd", "groups": ("rivals",)} | (cell or {}))
+    odd = Cell(**{"name": "odd", "label": "odd", "groups": ("baselines",)} | (cell or {}))
     return Grid(make_suite(**{"cells": (make_suite().cells[0], odd)} | suite), path)
 
 
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        ({"rival": "perceiver"}, "unknown rival 'perceiver'; there are ours, "),
+        ({"baseline": "perceiver"}, "unknown baseline 'perceiver'; there are ours, "),
         ({"architecture": {"dynamics": {"scan_blocks": [[3, 3]]}}}, r"\(3, 3\) does not tile the"),
         ({"architecture": {"dynamics": {"patch": 3}}}, "patch 3 does not tile the 4×4 latents"),
         ({"architecture": {"dynamics": {"colour": 1}}}, "DynamicsConfig has no field 'colour'"),
@@ -40,7 +40,7 @@ def grid_with(path: Path, cell: dict[str, Any] | None = None, **suite: Any) -> G
         ({"training": {"pose": "agent_pos,smell"}}, "training needs the infos smell, but the roll"),
         ({"training": {"window": 52}}, "52 frames at a stride of 2 span 103 recorded ones.*101"),
         ({"training": {"stride": 3}}, "measuring in training: 48 frames at a stride of 3"),
-        ({"groups": ("friends",)}, "there is no group 'friends'; there are rivals"),
+        ({"groups": ("friends",)}, "there is no group 'friends'; there are baselines"),
         ({"tasks": ("guessing",)}, "there is no task 'guessing'; there are retrieval"),
         ({"tasks": ("revisit",)}, "'revisit' asks by action, but the cell is conditioned by pose"),
         ({"name": "ours"}, "the name is taken"),
@@ -58,7 +58,7 @@ def test_an_impossible_cell_is_refused_with_its_name(
 
 
 def test_a_dfot_that_hands_memory_on_is_refused(tmp_path: Path) -> None:
-    cell = {"rival": "dfot", "training": {"window": 32, "segments": 2}}
+    cell = {"baseline": "dfot", "training": {"window": 32, "segments": 2}}
     with pytest.raises(ConfigError, match="cell 'odd'.*hands no memory on"):
         grid_with(tmp_path, cell).check()
 
@@ -134,11 +134,11 @@ def test_the_fingerprint_follows_what_decides_the_scores(tmp_path: Path) -> None
     before = fingerprint(tmp_path)
     changed = [
         fingerprint(tmp_path, {"training": {"window": 12}}),
-        fingerprint(tmp_path, {"rival": "mamba2"}),
+        fingerprint(tmp_path, {"baseline": "mamba2"}),
         fingerprint(tmp_path, {"architecture": {"dynamics": {"attention": "none"}}}),
         fingerprint(tmp_path, {"tasks": ("retrieval",)}),
         fingerprint(tmp_path, dtype="bfloat16"),
-        fingerprint(tmp_path, window=5, cell={"rival": "causal_window"}),
+        fingerprint(tmp_path, window=5, cell={"baseline": "causal_window"}),
         fingerprint(tmp_path, data=dataclasses.replace(suite.data, episodes=3)),
         fingerprint(tmp_path, held_out=dataclasses.replace(suite.held_out, seed=2)),
         fingerprint(tmp_path, training={**suite.training, "tokenizer": {"steps": 5}}),
@@ -182,6 +182,6 @@ def test_the_suites_there_are_can_be_done(tmp_path: Path, name: str) -> None:
     grid = Grid(SUITES[name], tmp_path)
     grid.check()
     sizes = {c.name: dynamics_parameters(grid.architecture(c)) for c in grid.suite.cells}
-    rivals = [sizes[c.name] for c in grid.suite.cells if "rivals" in c.groups]
-    assert max(rivals) <= 1.05 * min(rivals)
+    baselines = [sizes[c.name] for c in grid.suite.cells if "baselines" in c.groups]
+    assert max(baselines) <= 1.05 * min(baselines)
     assert {group for cell in grid.suite.cells for group in cell.groups} == set(grids.GROUPS)

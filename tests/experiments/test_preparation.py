@@ -41,7 +41,7 @@ def walking_suite(**changes: Any) -> Suite:
             "dynamics": {"steps": 2, "batch": 1},
         },
         "cells": (
-            Cell("ours", "ours", ("rivals",)),
+            Cell("ours", "ours", ("baselines",)),
             Cell("by_action", "ours by action", ("actions",),
                  training={"conditioning": "action", "stride": 1}, tasks=("revisit",)),
         ),

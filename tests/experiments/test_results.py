@@ -40,8 +40,8 @@ def test_finished_jobs_of_every_seed_are_merged_in_the_suites_order(
     assert rows(results) == [("ours", 0, 21.0), ("ours", 7, 22.0), ("window", 0, 20.0)]
     stored = read_results(tmp_path / "results" / "results.json")
     assert stored == json.loads(json.dumps(results))
-    assert stored["command"] == "python -m dreamenv compare --suite test"
-    assert all(row["command"].startswith("python -m dreamenv compare") for row in stored["rows"])
+    assert stored["command"] == "dreamenv compare --suite test"
+    assert all(row["command"].startswith("dreamenv compare") for row in stored["rows"])
 
 
 def test_what_models_share_and_single_frames_are_not_repeated(tmp_path: Path, suite: Suite) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dreamenv.core.errors import ConfigError
+from experiments.document import fill
 from experiments.grid import Grid
 from experiments.plots import draw_plots
 from experiments.report import write_report
@@ -44,9 +45,9 @@ def make_grid(path: Path) -> Grid:
     return Grid(
         make_suite(
             cells=(
-                Cell("ours", "ours", ("rivals", "ablations", "schemes", "beyond")),
-                Cell("window", "windowed", ("rivals",), "causal_window"),
-                Cell("never", "never done", ("rivals", "ablations", "beyond"), "mamba2"),
+                Cell("ours", "ours", ("baselines", "ablations", "schemes", "beyond")),
+                Cell("window", "windowed", ("baselines",), "causal_window"),
+                Cell("never", "never done", ("baselines", "ablations", "beyond"), "mamba2"),
                 Cell("walk", "walker", ("actions",), training=ACTIONS, tasks=("revisit",)),
             )
         ),
@@ -91,8 +92,8 @@ def parse(table: str) -> tuple[list[str], dict[str, list[str]]]:
     return cells[0], {row[0]: row[1:] for row in cells[2:]}
 
 
-def test_rivals_with_several_seeds_one_seed_and_none(results: dict[str, Any]) -> None:
-    table = all_tables(results)["rivals"]
+def test_baselines_with_several_seeds_one_seed_and_none(results: dict[str, Any]) -> None:
+    table = all_tables(results)["baselines"]
     header, rows = parse(table)
     assert header[1] == "retrieval PSNR" and header[-1] == "seeds"
     ours = dict(zip(header[1:], rows["ours"], strict=True))
@@ -112,9 +113,9 @@ def test_rivals_with_several_seeds_one_seed_and_none(results: dict[str, Any]) ->
 
 def test_brackets_are_explained_by_what_there_is(tmp_path: Path) -> None:
     one = make_results(tmp_path / "one", {("ours", 0): job_scores(24.0)})
-    assert "Brackets: 95% bootstrap over the clips of the one seed" in all_tables(one)["rivals"]
+    assert "Brackets: 95% bootstrap over the clips of the one seed" in all_tables(one)["baselines"]
     done = {("ours", seed): job_scores(24.0 + seed) for seed in range(3)}
-    three = all_tables(make_results(tmp_path / "three", done))["rivals"]
+    three = all_tables(make_results(tmp_path / "three", done))["baselines"]
     assert "Brackets: the lowest and the highest seed around their mean." in three
     assert "25.00 [24.00, 26.00]" in three
 
@@ -172,7 +173,7 @@ def test_nothing_done_is_all_dashes(tmp_path: Path) -> None:
             continue
         _, rows = parse(table)
         assert all(set(cells) <= {MISSING, ""} for cells in rows.values()), table
-    assert set(parse(tables["rivals"])[1]) == {"ours", "windowed", "never done"}
+    assert set(parse(tables["baselines"])[1]) == {"ours", "windowed", "never done"}
     assert not re.search(r"\d", tables["ablations"].replace("95%", ""))
 
 
@@ -208,9 +209,21 @@ def test_plots_are_drawn_of_what_there_is(results: dict[str, Any], tmp_path: Pat
     assert draw_plots(make_results(tmp_path / "none", {}), tmp_path / "none") == []
 
 
+def test_the_pages_tables_are_those_of_the_stored_results() -> None:
+    """Also where results were stored before groups of cells were renamed."""
+    docs = Path(__file__).parents[2] / "docs"
+    results, cost = (
+        json.loads((docs / "results" / name).read_text("utf-8"))
+        for name in ("memory/results.json", "memory_cost.json")
+    )
+    tables, page = all_tables(results, cost), (docs / "memory.md").read_text("utf-8")
+    assert fill(page, tables) == page
+    assert len(parse(tables["baselines"])[1]) > 6, "a row a baseline, and references"
+
+
 def test_a_report_fills_the_page(tmp_path: Path, results: dict[str, Any]) -> None:
     page = tmp_path / "memory.md"
-    page.write_text("Story.\n<!-- table: rivals -->\n<!-- end -->\nMore.\n")
+    page.write_text("Story.\n<!-- table: baselines -->\n<!-- end -->\nMore.\n")
     written = write_report(make_grid(tmp_path), tmp_path / "results", page)
     assert page in written and all(path.exists() for path in written)
     assert "| ours | 25.00 [24.00, 26.00] |" in page.read_text()
@@ -219,8 +232,8 @@ def test_a_report_fills_the_page(tmp_path: Path, results: dict[str, Any]) -> Non
     before = {path: path.read_bytes() for path in written}
     write_report(make_grid(tmp_path), tmp_path / "results", page)
     assert all(path.read_bytes() == content for path, content in before.items())
-    page.write_text("<!-- table: rivalries -->\n<!-- end -->\n")
-    with pytest.raises(ConfigError, match="asks for the table 'rivalries'; there are ablations"):
+    page.write_text("<!-- table: baselinings -->\n<!-- end -->\n")
+    with pytest.raises(ConfigError, match="asks for the table 'baselinings'; there are ablations"):
         write_report(make_grid(tmp_path), tmp_path / "results", page)
 
 

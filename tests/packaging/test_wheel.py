@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, source)
     # Folders that must stay out of the wheel are there to be picked up by mistake.
-    for name in ("dreamenv", "experiments", "tests/packaging"):
+    for name in ("dreamenv", "agents", "experiments", "tests/packaging"):
         shutil.copytree(
             ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )
@@ -44,12 +44,17 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_outside(site: Path, *arguments: str) -> str:
-    """Run Python where only the unpacked wheel can provide `dreamenv`; return what it prints."""
+def start_outside(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python where only the unpacked wheel can provide `dreamenv`."""
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    completed = subprocess.run(
+    return subprocess.run(
         [sys.executable, *arguments], cwd=site, env=environment, capture_output=True, text=True
     )
+
+
+def run_outside(site: Path, *arguments: str) -> str:
+    """What Python prints where only the unpacked wheel can provide `dreamenv`."""
+    completed = start_outside(site, *arguments)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout
 
@@ -96,6 +101,12 @@ def test_wheel_imports_from_outside_the_checkout(site: Path) -> None:
 
 def test_command_line_works_from_outside_the_checkout(site: Path) -> None:
     assert "collect" in run_outside(site, "-m", "dreamenv")
+
+
+def test_the_comparison_says_that_it_needs_a_checkout(site: Path) -> None:
+    completed = start_outside(site, "-m", "dreamenv", "compare", "--suite", "debug", "--list")
+    assert completed.returncode == 2 and "Traceback" not in completed.stderr
+    assert "run this from a checkout of the repository" in completed.stderr
 
 
 @pytest.mark.parametrize("env_id", sorted(BUNDLED))

@@ -109,7 +109,7 @@ def test_architectures_that_cannot_be_built(
 
 
 def test_windows_that_do_not_fit_what_attention_sees(make_run: MakeRun) -> None:
-    """Also in a segment, and where the windows of the two-way rival begin short."""
+    """Also in a segment, and where the windows of the two-way baseline begin short."""
     refused(make_run, ConfigError, "not 3: raise window", segments=2)
     both_ways = dynamics(scan="none", attention="bidirectional")
     refused(make_run, ConfigError, "not 3: raise window", window_from=3, architecture=both_ways)

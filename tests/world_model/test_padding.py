@@ -100,7 +100,7 @@ def test_a_padded_windows_loss_is_that_of_the_window(
     model = conditioned_model(conditioning, **dynamics).requires_grad_(True)
     whole, config = random_batch(model, 3, FRAMES), OBJECTIVES[objective]
     for count in (2, FRAMES - 1):
-        # The rival that sees both ways takes no shorter windows: an empty past stands for them.
+        # The baseline that sees both ways takes no shorter windows: an empty past stands for them.
         short = whole.each(lambda x: x[:, :count])  # noqa: B023
         if dynamics is BOTH_WAYS:
             narrow = {**dynamics, "attention_window": count - 1}

@@ -1,4 +1,4 @@
-"""A rival: a diffusion-forcing transformer whose frames see each other both ways.
+"""A baseline: a diffusion-forcing transformer whose frames see each other both ways.
 
 In the manner of DFoT [Song et al. 2025]: every frame of a short window has a noise level of its
 own, and to predict a frame the last k clean ones stand before it in the window. There is no memory

@@ -1,4 +1,4 @@
-"""The rival that sees both ways: within a training window, and never further than its window."""
+"""The baseline that sees both ways: within a training window, and never further than its window."""
 
 from __future__ import annotations
 
