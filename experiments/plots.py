@@ -1,19 +1,14 @@
-"""The plots of a comparison: PNG files, readable at the width of a README and colour-blind-safe."""
+"""The plots of a comparison."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dreamenv.core.files import atomic_write_bytes
 from dreamenv.evaluation.metrics.open_loop import RECONSTRUCTION, REPEAT
+from experiments.figures import Draw, finish, legend_below, name_ticks, style, write_figures
 from experiments.summary import Spread, Summary, spread
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6914")
-"""Okabe and Ito's palette, and a brown: told apart with any kind of colour vision."""
-MARKERS = "osD^vPX*"
 REFERENCES = {RECONSTRUCTION: "-.", REPEAT: ":"}
 
 
@@ -22,29 +17,14 @@ def draw_plots(
 ) -> list[Path]:
     """Write every plot for which there is something to show; returns the files."""
     summary = Summary(results)
-    plots: dict[str, tuple[Callable[[Any], bool], tuple[float, float]]] = {
+    figures: dict[str, tuple[Draw, tuple[float, float]]] = {
         "retrieval_by_distance.png": (lambda f: _by_distance(f, summary), (9, 5.5)),
         "context_length.png": (lambda f: _context_length(f, summary), (9, 5.5)),
         "cue_recall.png": (lambda f: _cue_recall(f, summary), (9, 5.5)),
     }
     if cost is not None:
-        plots["cost.png"] = (lambda f: _cost(f, cost), (10, 7))
-    written = []
-    for name, (draw, size) in plots.items():
-        # Without pyplot: no window system is looked for and no figure stays in memory.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        if draw(figure):
-            _legend(figure)
-            buffer = io.BytesIO()
-            # Without the version of matplotlib inside, so that equal plots are equal files.
-            figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
-            atomic_write_bytes(folder / name, buffer.getvalue())
-            written.append(folder / name)
-    return written
+        figures["cost.png"] = (lambda f: _cost(f, cost), (10, 7))
+    return write_figures(folder, figures)
 
 
 def _by_distance(figure: Any, summary: Summary) -> bool:
@@ -53,13 +33,13 @@ def _by_distance(figure: Any, summary: Summary) -> bool:
     for number, cell in enumerate(summary.cells("baselines")):
         points = _centred(summary.by_distance(cell, "retrieval"))
         shown |= _line(axes, points, summary.labels[cell], number)
-    for name, style in REFERENCES.items():
+    for name, dashes in REFERENCES.items():
         # The last frame once more is nearly right at first: it would flatten everything else.
         top = axes.get_ylim()[1]
         known = _centred(summary.reference_by_distance("retrieval", name))
         if known:
             places, values = zip(*known, strict=True)
-            axes.plot(places, [v.mean for v in values], style, color="grey", label=name)
+            axes.plot(places, [v.mean for v in values], dashes, color="grey", label=name)
         if name == REPEAT and shown:
             axes.set_ylim(top=top)
     _label(axes, "frames since the frame was watched", "PSNR in dB", "Retrieval")
@@ -84,7 +64,7 @@ def _context_length(figure: Any, summary: Summary) -> bool:
         axes.axvline(trained / 2, color="grey", linestyle="--")
         axes.text(trained / 2, axes.get_ylim()[1], " trained", va="top", color="grey")
     _label(axes, "frames of context", "PSNR in dB", "Retrieval beyond the training length")
-    _name_ticks(axes, [s["context"] for _, s in tasks])
+    name_ticks(axes, [s["context"] for _, s in tasks])
     return shown
 
 
@@ -111,7 +91,7 @@ def _cue_recall(figure: Any, summary: Summary) -> bool:
         "share of right answers (linear probe)",
         "Cue recall",
     )
-    _name_ticks(axes, distances)
+    name_ticks(axes, distances)
     return shown
 
 
@@ -127,9 +107,10 @@ def _cost(figure: Any, cost: dict[str, Any]) -> bool:
         for number, (model, medians) in enumerate(cost["medians"].items()):
             points = [(e["frames"], spread([e[key] * scale])) for e in medians[part]]
             _line(axes, [(x, y) for x, y in points if y is not None], model, number)
+        axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        _label(axes, x, y, "")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        finish(axes, x, y)
+    legend_below(figure)
     return True
 
 
@@ -137,32 +118,18 @@ def _line(axes: Any, points: list[tuple[float, Spread]], label: str, number: int
     """A line with its band; whether there was anything to draw."""
     if not points:
         return False
-    style = {"color": COLOURS[number % 8], "marker": MARKERS[number % 8]}
+    look = style(number)
     line = "-" if number < 8 else "--"
     places = [place for place, _ in points]
     values = [value for _, value in points]
-    axes.plot(places, [v.mean for v in values], line, label=label, markersize=5, **style)
+    axes.plot(places, [v.mean for v in values], line, label=label, markersize=5, **look)
     low = [v.mean if v.low is None else v.low for v in values]
     high = [v.mean if v.high is None else v.high for v in values]
-    axes.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    axes.fill_between(places, low, high, color=look["color"], alpha=0.15, linewidth=0)
     return True
 
 
-def _label(axes: Any, x: str, y: str, title: str) -> None:
+def _label(axes: Any, x: str, y: str, title: str = "") -> None:
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-
-
-def _legend(figure: Any) -> None:
-    """One for all panels, below them, where it hides nothing."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
-
-
-def _name_ticks(axes: Any, places: list[int]) -> None:
-    axes.set_xticks(places, [str(place) for place in places])
-    axes.minorticks_off()
+    finish(axes, x, y, title)
+    legend_below(axes.figure)

@@ -7,9 +7,9 @@ from typing import Any
 
 from dreamenv.core.statistics import CONFIDENCE
 from dreamenv.evaluation.metrics.open_loop import MEAN, RECONSTRUCTION, REPEAT
+from experiments.markdown import MISSING, table
 from experiments.summary import Spread, Summary, spread
 
-MISSING = "—"
 METRICS = (("psnr", "PSNR", 2), ("ssim", "SSIM", 3), ("lpips", "LPIPS", 3))
 READINGS = {"probe": "linear probe", "decode nearest": "colour of the imagined frame"}
 CONTROLS = {
@@ -66,7 +66,7 @@ def baselines(summary: Summary) -> str:
         "TFLOP: matrix products and convolutions of all updates, without the optimiser. "
         "Minutes: of that training on the machine that did it, evaluations included."
     )
-    return _table(header, rows, [*notes, _intervals(summary, "baselines")])
+    return table(header, rows, [*notes, _intervals(summary, "baselines")])
 
 
 def margins(summary: Summary) -> str:
@@ -78,7 +78,7 @@ def margins(summary: Summary) -> str:
         for cell in summary.labels
         if any(summary.margin(cell, task) for task in tasks)
     ]
-    return _table(
+    return table(
         ["model", *(_task_name(summary, task) for task in tasks)],
         rows,
         [
@@ -101,7 +101,7 @@ def distance(summary: Summary) -> str:
         for name, entries in named.items()
     ]
     header = ["PSNR, frames last seen … frames ago", *(f"{low}–{high}" for low, high in bins)]
-    return _table(header, rows, [_protocol(summary, "retrieval")])
+    return table(header, rows, [_protocol(summary, "retrieval")])
 
 
 def reasoning(summary: Summary) -> str:
@@ -121,7 +121,7 @@ def reasoning(summary: Summary) -> str:
     counts = summary.measured("reasoning").get("frames", {})
     header = ["reasoning PSNR", "all frames"]
     header += [f"{part} ({counts.get(part, MISSING)} frames)" for part in parts[1:]]
-    return _table(
+    return table(
         header,
         rows,
         [
@@ -154,7 +154,7 @@ def changes(summary: Summary, group: str) -> str:
         _protocol(summary, "retrieval"),
         _intervals(summary, group),
     ]
-    return _table(header, rows, notes)
+    return table(header, rows, notes)
 
 
 def beyond(summary: Summary) -> str:
@@ -173,7 +173,7 @@ def beyond(summary: Summary) -> str:
         rows.append([f"*{name}*", *(_text(value, 2) for value in values), ""])
     header = ["retrieval PSNR", *(f"context {s['context']}" for _, s in tasks), "seeds"]
     window = summary.results["training"].get("window")
-    return _table(
+    return table(
         header,
         rows,
         [
@@ -212,7 +212,7 @@ def cue_recall(summary: Summary) -> str:
         chance = [f"{e['chance']:.2f}" if e.get("chance") else MISSING for e in bins]
         rows.append(["*the most frequent answer*", "", *chance])
     notes = ["Share of right answers; frames of the environment.", _intervals(summary, "", cells)]
-    return _table(header, rows, notes)
+    return table(header, rows, notes)
 
 
 def revisit(summary: Summary) -> str:
@@ -239,13 +239,13 @@ def revisit(summary: Summary) -> str:
         _protocol(summary, task),
         _intervals(summary, "", cells),
     ]
-    return _table(header, rows, notes)
+    return table(header, rows, notes)
 
 
 def cost_exponents(cost: dict[str, Any] | None) -> str:
     """How cost grows: slopes of log cost against log frames."""
     if cost is None:
-        return f"{MISSING} (measured by `python benchmarks/memory_cost.py`)\n"
+        return f"{MISSING} (measured by `python -m benchmarks.memory_cost`)\n"
     columns = {
         "training_seconds": "training time",
         "peak_bytes": "training memory",
@@ -266,13 +266,7 @@ def cost_exponents(cost: dict[str, Any] | None) -> str:
         f"{'; '.join(dict.fromkeys(ranges))}. Brackets: 95% bootstrap over rounds. Made by "
         f"`{cost['command']}`."
     ]
-    return _table(["cost ∝ frames^…", *columns.values()], rows, notes)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return table + "\n\n" + " ".join(dict.fromkeys(note for note in notes if note)) + "\n"
+    return table(["cost ∝ frames^…", *columns.values()], rows, notes)
 
 
 def _text(value: Spread | None, digits: int, sign: str = "") -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.checks import Check, World, outcome, versions
-from benchmarks.clients.page import table
+from benchmarks.clients.page import clients_table
 from dreamenv.core.files import atomic_write_json
 from experiments.document import fill_tables
 
@@ -74,7 +74,7 @@ def main() -> None:
         "clients": {name: clients[name] for name in CLIENTS if name in clients},
     }
     atomic_write_json(args.results, result)
-    fill_tables(args.page, {"clients": table(result)})
+    fill_tables(args.page, {"clients": clients_table(result)})
     print(f"written: {args.results}, {args.page}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 
 from benchmarks.page.markdown import (
-    NONE,
     count_slots,
     horizon,
     made,
@@ -14,9 +13,9 @@ from benchmarks.page.markdown import (
     percent,
     psnr,
     qualities,
-    table,
 )
 from benchmarks.page.results import Result, Results, quality_in
+from experiments.markdown import MISSING, table
 
 TOLERANCE = 0.02
 """How much dearer than a young one an old dream's step may be."""
@@ -39,7 +38,7 @@ def passes(results: Results) -> str | None:
         lines.append([
             str(k),
             *qualities(results.quality(k)),
-            *(NONE if row is None else number(row["frames_per_second"]) for row in found),
+            *(MISSING if row is None else number(row["frames_per_second"]) for row in found),
             *(milliseconds(row[x]) for row in latency for x in ("seconds_median", "seconds_99th")),
         ])  # fmt: skip
     frames = horizon(results)
@@ -101,7 +100,7 @@ def slots(results: Results) -> str | None:
     header = ["precision", "slots", "K", "PSNR", "frames/s", "ms per step", "of matmul rate",
               "of roofline", "matmul GFLOP/s"]  # fmt: skip
     note = f"PSNR in dB, mean over the {horizon(results)} frames of an open loop."
-    return table(header, lines, [note, made(results["dream_speed"], rows)], left=1)
+    return table(header, lines, [note, made(results["dream_speed"], rows)], texts=1)
 
 
 def real(results: Results) -> str | None:
@@ -116,7 +115,7 @@ def real(results: Results) -> str | None:
         ),
         f"`{found['env_id']}` in {found['real_processes']} processes": (
             found["real_frames_per_second"],
-            NONE,
+            MISSING,
         ),
     }
     lines = [
@@ -248,14 +247,14 @@ def parts(results: Results) -> str | None:
         return None
     names = part_names(rows)
     lines = [
-        [name, *(NONE if name not in row["milliseconds"] else _share_of(row, name)
+        [name, *(MISSING if name not in row["milliseconds"] else _share_of(row, name)
                  for row in rows)]
         for name in names
     ]  # fmt: skip
     least = []
     for row in rows:
         speed = results.speed(row["dtype"], row["slots"], row["denoising_steps"])
-        least.append(NONE if speed is None else milliseconds(speed["arithmetic_seconds"]))
+        least.append(MISSING if speed is None else milliseconds(speed["arithmetic_seconds"]))
     lines += [
         ["*a step without the profiler*", *(f"{row['step_milliseconds']:.2f}" for row in rows)],
         ["*its products at the matmul's rate*", *least],

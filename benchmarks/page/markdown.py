@@ -1,4 +1,4 @@
-"""How the performance page writes tables, numbers and where they are from."""
+"""How the performance page writes numbers and where they are from."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.page.results import Quality, Result, Results
+from benchmarks.yardsticks import DTYPES
+from experiments.markdown import MISSING
 
-DTYPES = ("float32", "bfloat16")
-NONE = "—"
 UNKNOWN = "not measured"
-
-
-def table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str], left: int = 1
-) -> str:
-    """Markdown: the first `left` columns are texts, the others numbers; notes stand below."""
-    marks = ["---"] * left + ["--:"] * (len(header) - left)
-    lines = "\n".join("| " + " | ".join(cells) + " |" for cells in (header, marks, *rows))
-    return lines + "\n\n" + " ".join(dict.fromkeys(note for note in notes if note)) + "\n"
 
 
 def made(file: Result, rows: Sequence[Result]) -> str:
@@ -60,13 +51,13 @@ def count_slots(count: int) -> str:
 def number(value: Any) -> str:
     """Three digits, or all before the point."""
     if value is None:
-        return NONE
+        return MISSING
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def stated(value: Any) -> str:
     """As many digits as were stated."""
-    return NONE if value is None else str(value)
+    return MISSING if value is None else str(value)
 
 
 def milliseconds(seconds: float) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.page.markdown import DTYPES, made, milliseconds, number, percent, psnr, table
+from benchmarks.page.markdown import made, milliseconds, number, percent, psnr
 from benchmarks.page.results import Result, Results
+from benchmarks.yardsticks import DTYPES
+from experiments.markdown import table
 
 
 def machine(results: Results) -> str | None:

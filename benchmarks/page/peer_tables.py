@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from benchmarks.page.markdown import (
-    DTYPES,
-    NONE,
     UNKNOWN,
     count_slots,
     made,
     number,
     psnr,
     stated,
-    table,
 )
 from benchmarks.page.results import Result, Results
+from benchmarks.yardsticks import DTYPES
+from experiments.markdown import MISSING, table
 
 Rates = list[float | None]
 """Frames/s at the numbers of slots at which the peers were measured; None where it was not."""
@@ -46,7 +45,7 @@ def peers(results: Results) -> str | None:
         made(results["dream_speed"], results.dream("by_slots")),
     ]
     header = ["frames/s at … slots", "", *map(str, published["slots"])]
-    return table(header, lines, notes, left=2) + "\n" + _ratios(published, ours)
+    return table(header, lines, notes, texts=2) + "\n" + _ratios(published, ours)
 
 
 def _peer(model: Result) -> list[list[str]]:
@@ -69,14 +68,14 @@ def _ratios(published: Result, ours: dict[str, Rates]) -> str:
         theirs = model["frames_per_second"]
         for dtype, values in ours.items():
             cells = [
-                NONE if a is None or b is None else f"{number(a / b)}×"
+                MISSING if a is None or b is None else f"{number(a / b)}×"
                 for a, b in zip(values, theirs, strict=True)
             ]
             known, mine = ([x for x in rates if x is not None] for rates in (theirs, values))
-            best = f"{number(max(mine) / max(known))}×" if known and mine else NONE
+            best = f"{number(max(mine) / max(known))}×" if known and mine else MISSING
             lines.append([model["name"], dtype, *cells, best])
     header = ["ours over", "our precision", *map(count_slots, published["slots"])]
-    return table([*header, "best over best"], lines, _aims(published, ours), left=2)
+    return table([*header, "best over best"], lines, _aims(published, ours), texts=2)
 
 
 def _aims(published: Result, ours: dict[str, Rates]) -> list[str]:

@@ -21,7 +21,7 @@ from gymnasium.vector import SyncVectorEnv
 from benchmarks.clients import cleanrl, gymnasium_vectors, gymnasium_wrappers, stable_baselines3
 from benchmarks.clients.__main__ import CLIENTS, DOCS
 from benchmarks.clients.checks import NOTHING, Check, World, outcome
-from benchmarks.clients.page import table
+from benchmarks.clients.page import clients_table as table
 from tests.conftest import save_debug_checkpoint
 
 HERE = [
@@ -96,6 +96,6 @@ def test_the_table_tells_what_failed_and_what_to_change() -> None:
     }
     rows = table({"worlds": {"dream": [], "maze": []}, "clients": clients}).splitlines()
     assert rows[2] == r"| Lib<br>lib 1.0 | `a` | passed | KeyError: 'a\|b' | nothing |"
-    assert rows[3] == "|  | `b` | passed | – | x=1 |"
+    assert rows[3] == "|  | `b` | passed | — | x=1 |"
     assert "could not be imported: No module" in rows[4]
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)

@@ -22,7 +22,7 @@ from tests.experiments.conftest import cue_scores, job_scores, make_suite, memor
 
 ACTIONS = {"conditioning": "action", "stride": 1}
 COST = {
-    "command": "python benchmarks/memory_cost.py",
+    "command": "python -m benchmarks.memory_cost",
     "medians": {
         "ours": {
             "training": [{"frames": n, "seconds": n / 10, "peak_bytes": n * 1e6} for n in (8, 16)],
@@ -154,7 +154,7 @@ def test_the_other_tables(results: dict[str, Any]) -> None:
     _, rows = parse(tables["cost"])
     assert rows == {"ours": ["1.02 [0.98, 1.07]", "1.00", "0.00 [-0.01, 0.01]", MISSING]}
     assert "training time: 256 to 2048 frames; training memory: 256 to 1024" in tables["cost"]
-    assert "`python benchmarks/memory_cost.py`" in tables["cost"]
+    assert "`python -m benchmarks.memory_cost`" in tables["cost"]
     assert all_tables(results)["cost"].startswith(MISSING)
 
 
