@@ -170,9 +170,9 @@ def main() -> None:
         players = Players(args.slots, args.steps, dream)
         measured = measure(players, args.rounds)
         yardsticks.read()
-        model = players.bare.dreamer.model
+        model = players.bare.loaded.model
         result["denoising_steps"] = model.config.sampler.steps
-        result["weights_sha256"] = players.bare.dreamer.fingerprint
+        result["weights_sha256"] = players.bare.loaded.fingerprint
         result["dtype"] = str(model.compute_dtype).removeprefix("torch.")
         result[observation] = measured | yardsticks.to_json()
         print(observation, result[observation], flush=True)

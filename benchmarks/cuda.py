@@ -213,7 +213,9 @@ def _host_waits(args: argparse.Namespace, device: torch.device) -> dict[str, Any
 def _dream(args: argparse.Namespace, slots: int, passes: int | None = None) -> Any:
     from dreamenv.dream.vector_env import DreamVectorEnv
 
-    env = DreamVectorEnv(slots, args.checkpoint, device=args.device, steps=passes, horizon=10**6)
+    env = DreamVectorEnv(
+        slots, args.checkpoint, device=args.device, denoising_steps=passes, horizon=10**6
+    )
     env.action_space.seed(0)
     env.reset(seed=0)
     return env
@@ -308,7 +310,7 @@ def _profile(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     env = _dream(args, slots)
     _step(env, 5)
     step = _timed(lambda: _step(env, 1), device, rounds=10)
-    noise = np.zeros(env.dreamer.model.noise_shape(slots), np.float32)
+    noise = np.zeros(env.loaded.model.noise_shape(slots), np.float32)
     generators = [np.random.default_rng(i) for i in range(slots)]
     began = time.perf_counter()
     for i, generator in enumerate(generators):

@@ -130,15 +130,15 @@ def by_slots(
     env.reset(seed=0)
     readings: dict[int, list[float]] = {k: [] for k in passes}
     for turn in range(-1, rounds):
-        for env.steps in passes:
+        for env.denoising_steps in passes:
             rate = time_dream(env, seconds if turn >= 0 else seconds / 4)
             if turn >= 0:  # the first warms up
-                readings[env.steps].append(rate)
+                readings[env.denoising_steps].append(rate)
         yardsticks.read()
     machine = yardsticks.to_json()
     rows = []
     for k, rates in readings.items():
-        work, rate = frame_work(env.dreamer.model, k), statistics.median(rates)
+        work, rate = frame_work(env.loaded.model, k), statistics.median(rates)
         gflops = machine["matmul_gflops"][dtype]
         bound = work.bound(slots, gflops, machine["copied_gigabytes_per_second"])
         least = max(bound["arithmetic_seconds"], bound["traffic_seconds"])
@@ -165,13 +165,13 @@ def one_slot(
     env.action_space.seed(0)
     env.reset(seed=0)
     rows = []
-    for env.steps in passes:
+    for env.denoising_steps in passes:
         step_times(env, 10)
         seconds = step_times(env, steps)
         yardsticks.read()
         rows.append({
             "dtype": dtype,
-            "denoising_steps": env.steps,
+            "denoising_steps": env.denoising_steps,
             "steps": steps,
             "seconds_median": statistics.median(seconds),
             "seconds_99th": float(np.quantile(seconds, 0.99)),
@@ -182,12 +182,12 @@ def one_slot(
 
 def passes_of(env: DreamVectorEnv) -> int:
     """K of a dream."""
-    return env.steps or env.dreamer.model.config.sampler.steps
+    return env.denoising_steps or env.loaded.model.config.sampler.steps
 
 
 def dtype_of(env: DreamVectorEnv) -> str:
     """Precision of a dream's products."""
-    return str(env.dreamer.model.compute_dtype).removeprefix("torch.")
+    return str(env.loaded.model.compute_dtype).removeprefix("torch.")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -195,11 +195,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = conditions("dream_speed")
     plain = Yardsticks(args.matmul_size, args.copied_mebibytes)
     env = DreamVectorEnv(args.slots, args.checkpoint)
-    model = env.dreamer.model
+    model = env.loaded.model
     result |= {
         "checkpoint": {
             "name": args.checkpoint,
-            "weights_sha256": env.dreamer.fingerprint,
+            "weights_sha256": env.loaded.fingerprint,
             "denoising_passes": model.config.sampler.steps,
             "parameters": sum(p.numel() for p in model.parameters()),
         },
@@ -216,7 +216,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     result |= {"work": [], "by_slots": [], "one_slot": [], "parts": []}
     for dtype in args.dtypes:
         dreams = DreamVectorEnv(args.slots, args.checkpoint, dtype=dtype)
-        model = dreams.dreamer.model
+        model = dreams.loaded.model
         for k in args.passes:
             work = frame_work(model, k).to_json()
             result["work"].append({"dtype": dtype, "denoising_steps": k, **work})

@@ -330,7 +330,7 @@ def main() -> None:
     endurance = Endurance(args.run, {name: getattr(args, name) for name in names})
     about["checkpoint"] = {
         "name": args.checkpoint,
-        "weights_sha256": endurance.old.env.dreamer.fingerprint,
+        "weights_sha256": endurance.old.env.loaded.fingerprint,
     }
     result = {**about, **endurance.run()}
     rates = [note["matmul_gflops"] for note in result["checkpoints"]]

@@ -39,7 +39,7 @@ def parts(env: DreamVectorEnv, steps: int) -> dict[str, Any]:
     env.reset(seed=0)
     step_times(env, 3)
     usual = statistics.mean(step_times(env, steps))
-    model = env.dreamer.model
+    model = env.loaded.model
     with contextlib.ExitStack() as stack:
         spent = stack.enter_context(timed_functions(model.stepper()))
         inside = stack.enter_context(timed_parts(model.stepper()))

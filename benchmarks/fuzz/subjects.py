@@ -171,7 +171,7 @@ def dream_from(folder: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         env = DreamVectorEnv(SLOTS, folder, dtype="float32")
-    told: list[Any] = [env.dreamer.env_id]
+    told: list[Any] = [env.loaded.env_id]
     trust = []
     for action in range(-1, STEPS):
         *step, info = env.reset(seed=0) if action < 0 else env.step(np.full(SLOTS, action))

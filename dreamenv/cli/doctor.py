@@ -87,7 +87,7 @@ def _processor() -> Iterator[Line]:
 def _dreaming(checkpoint: str) -> Iterator[Line]:
     import torch
 
-    from dreamenv.dream.loading import load_dreamer
+    from dreamenv.dream.loading import load_for_dreaming
     from dreamenv.dream.registration import DEFAULT_CHECKPOINT
     from dreamenv.world_model.runtime.cpu.compiler import CompilationError, find_compiler
     from dreamenv.world_model.runtime.cpu.library import cache_folder
@@ -103,7 +103,7 @@ def _dreaming(checkpoint: str) -> Iterator[Line]:
         yield None, f"compiled kernels cannot be kept: {error}"
     try:
         name = DEFAULT_CHECKPOINT if checkpoint == "bundled" else checkpoint
-        model = load_dreamer(name).model
+        model = load_for_dreaming(name).model
     except DreamEnvError as error:
         yield False, f"{checkpoint}: {error}"
         return

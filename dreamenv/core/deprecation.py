@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+BETWEEN = {__name__.partition(".")[0], "gymnasium", "stable_baselines3"}
+"""Packages through which a caller reaches what is renamed; the warning names the caller's line."""
 
 
 def renamed_arguments(**renamed: str) -> Callable[[T], T]:
@@ -25,15 +29,7 @@ def renamed_arguments(**renamed: str) -> Callable[[T], T]:
 
         @functools.wraps(function)
         def translated(*args: Any, **kwargs: Any) -> Any:
-            for old, new in renamed.items():
-                if old not in kwargs:
-                    continue
-                if new in kwargs:
-                    raise TypeError(f"{new!r} is given twice, once by its old name {old!r}")
-                message = f"the argument {old!r} is called {new!r} now"
-                warnings.warn(message, DeprecationWarning, stacklevel=2)
-                kwargs[new] = kwargs.pop(old)
-            return function(*args, **kwargs)
+            return function(*args, **current_names(kwargs, **renamed))
 
         if isinstance(target, type):
             target.__init__ = translated  # type: ignore[misc]
@@ -41,3 +37,60 @@ def renamed_arguments(**renamed: str) -> Callable[[T], T]:
         return translated  # type: ignore[return-value]
 
     return decorate
+
+
+def current_names(arguments: Mapping[str, Any], **renamed: str) -> dict[str, Any]:
+    """Keyword arguments by their present names; a warning tells of each that has an old one.
+
+    Args:
+        arguments: by any names.
+        renamed: old name → new name.
+
+    Raises:
+        TypeError: one argument is there by both of its names.
+    """
+    current = dict(arguments)
+    for old, new in renamed.items():
+        if old not in current:
+            continue
+        if new in current:
+            raise TypeError(f"{new!r} is given twice, once by its old name {old!r}")
+        warn_of_old_name("argument", old, new)
+        current[new] = current.pop(old)
+    return current
+
+
+class RenamedAttribute:
+    """An attribute that is still found by its old name, with a warning.
+
+    Args:
+        new: what it is called now.
+    """
+
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Note the old name."""
+        self._old = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """The attribute's value; asked of the class, this descriptor."""
+        if instance is None:
+            return self
+        warn_of_old_name("attribute", self._old, self._new)
+        return getattr(instance, self._new)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        """Set the attribute."""
+        warn_of_old_name("attribute", self._old, self._new)
+        setattr(instance, self._new, value)
+
+
+def warn_of_old_name(kind: str, old: str, new: str) -> None:
+    """Warn the caller, outside this package, that it uses an old name of an argument or so."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
+        level, frame = level + 1, frame.f_back
+    message = f"the {kind} {old!r} is called {new!r} now"
+    warnings.warn(message, DeprecationWarning, stacklevel=level + 1)

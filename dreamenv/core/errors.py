@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gymnasium.error import InvalidAction, ResetNeeded
+
 
 class DreamEnvError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -33,6 +35,14 @@ class UntrustedAgentError(CheckpointError):
 
 class EnvironmentUsageError(DreamEnvError, RuntimeError):
     """An environment was called out of order or with an impossible argument."""
+
+
+class ResetNeededError(EnvironmentUsageError, ResetNeeded):
+    """An environment was used before its first reset, or after an episode's end."""
+
+
+class InvalidActionError(EnvironmentUsageError, InvalidAction):
+    """An action is outside the action space."""
 
 
 class FolderInUseError(DreamEnvError, RuntimeError):

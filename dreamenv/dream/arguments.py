@@ -1,4 +1,4 @@
-"""Checks of what a dream is made with, before anything is loaded: other types, too, are told."""
+"""Checks of the arguments that a dream is made with, before anything is loaded; of types, too."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.spawns import Spawns
+
+RENDER_MODES = ("rgb_array", "human")
+REWARDS = ("likeliest", "expected", "sampled")
+"""What a step pays: the model's likeliest value, its expectation, or a draw."""
+RENAMED = {"steps": "denoising_steps"}
+"""Name of an argument in earlier versions → its name."""
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
@@ -69,6 +76,19 @@ def device_name(value: Any) -> str:
     if not isinstance(value, str | torch.device):
         raise ConfigError(f"device must be the name of a torch device, or 'auto', not {value!r}")
     return str(value)
+
+
+def autoreset(value: Any) -> AutoresetMode:
+    """The mode of autoreset, which may be given by its name.
+
+    Raises:
+        ConfigError: there is no such mode.
+    """
+    try:
+        return AutoresetMode(value)
+    except ValueError as error:
+        known = ", ".join(mode.value for mode in AutoresetMode)
+        raise ConfigError(f"autoreset_mode is one of {known}, not {value!r}") from error
 
 
 def own_spawns(value: Any) -> Spawns | None:

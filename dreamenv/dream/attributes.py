@@ -1,32 +1,44 @@
-"""What Gymnasium's vector environments offer beside reset and step, where slots share one model."""
+"""`SharedAttributes`: attributes of single dreams, asked of a batch whose slots share one model."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
+from dreamenv.core.deprecation import RenamedAttribute, warn_of_old_name
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
-from dreamenv.dream.arguments import whole_number
+from dreamenv.dream.any_dream import AnyDream
+from dreamenv.dream.arguments import RENAMED, whole_number
 from dreamenv.dream.keys import Keys, action_meanings, keys_to_action
-from dreamenv.dream.loading import Dreamer
+from dreamenv.dream.loading import LoadedWorldModel
+from dreamenv.dream.random_streams import Generators
 from dreamenv.dream.slots import Slots
 
 DIRECTLY = ("reset", "step", "close", "set_state", "fork")
 """Methods that act on all slots at once, with arguments or results of all of them."""
 FIXED = (
-    "num_envs", "steps", "autoreset_mode", "render_mode", "observation", "min_trust", "spawns",
-)  # fmt: skip
+    "num_envs",
+    "denoising_steps",
+    "autoreset_mode",
+    "render_mode",
+    "observation",
+    "min_trust",
+    "spawns",
+)
 """Arguments that cannot be changed once an environment is made."""
 
 
-class SharedAttributes(VectorEnv):
-    """Attributes of single dreams, asked of a batch of them."""
+class SharedAttributes(AnyDream, VectorEnv):
+    """What Gymnasium's vector environments offer beside `reset` and `step`."""
 
-    dreamer: Dreamer
+    loaded: LoadedWorldModel
+    """The world model; environments of one checkpoint share it."""
+    dreamer = RenamedAttribute("loaded")
+    denoising_steps: int | None
+    """Denoising passes per frame; None for what the checkpoint says."""
+    steps = RenamedAttribute("denoising_steps")
     _slots: Slots
     _seeds: dict[int, tuple[np.random.Generator, int]]
     """Generators that were made from a seed, and the seed."""
@@ -45,19 +57,8 @@ class SharedAttributes(VectorEnv):
         self._horizon = whole_number("horizon", steps)
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
-        """How the environment was made, with its `horizon` as `max_episode_steps`."""
-        return with_limit(self._spec, self.horizon)
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = spec
-
-    _spec: EnvSpec | None = None
-
-    @property
-    def generators(self) -> list[np.random.Generator | None]:
-        """The source of chance of each slot; None before its first use."""
+    def generators(self) -> Generators:
+        """The random generator of each slot; None before its first use."""
         return self._slots.generators
 
     @property  # type: ignore[override]
@@ -91,7 +92,7 @@ class SharedAttributes(VectorEnv):
         Raises:
             EnvironmentUsageError: actions are continuous, or too many for plain keys.
         """
-        return keys_to_action(self.dreamer.env_id, self.single_action_space)
+        return keys_to_action(self.loaded.env_id, self.single_action_space)
 
     def get_action_meanings(self) -> list[str]:
         """A name for each discrete action, by which wrappers find the one that does nothing.
@@ -99,7 +100,7 @@ class SharedAttributes(VectorEnv):
         Raises:
             EnvironmentUsageError: actions are continuous.
         """
-        return action_meanings(self.dreamer.env_id, self.single_action_space)
+        return action_meanings(self.loaded.env_id, self.single_action_space)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of every slot, or get an attribute; the results, one for each slot.
@@ -132,6 +133,9 @@ class SharedAttributes(VectorEnv):
             ConfigError: slots share this attribute and the values differ, or are not as many as
                 slots; or it is fixed.
         """
+        if name in RENAMED:
+            warn_of_old_name("attribute", name, RENAMED[name])
+            name = RENAMED[name]
         if name in FIXED:
             raise ConfigError(
                 f"{name!r} is fixed when an environment is made; make another, "
@@ -151,8 +155,3 @@ class SharedAttributes(VectorEnv):
         assert generator is not None
         entropy = generator.bit_generator.seed_seq.entropy  # type: ignore[attr-defined]
         self._seeds[slot] = generator, entropy
-
-
-def with_limit(spec: EnvSpec | None, horizon: int) -> EnvSpec | None:
-    """A copy of a specification that names the horizon, as agents and wrappers look it up."""
-    return None if spec is None else dataclasses.replace(spec, max_episode_steps=horizon)

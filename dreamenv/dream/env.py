@@ -3,80 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.dream.attributes import with_limit
+from dreamenv.core.deprecation import renamed_arguments
+from dreamenv.core.errors import EnvironmentUsageError, InvalidActionError
+from dreamenv.dream.any_dream import AnyDream
+from dreamenv.dream.arguments import RENAMED, RENDER_MODES
 from dreamenv.dream.keys import Keys
+from dreamenv.dream.observations import Observation
+from dreamenv.dream.random_streams import seeded
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
-from dreamenv.dream.spawns import Spawns
-from dreamenv.dream.state import DreamState, seeded
-from dreamenv.dream.vector_env import RENDER_MODES, DreamVectorEnv, Observation, draw_for
+from dreamenv.dream.state import DreamState
+from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.rollouts.actions import fit_actions
 
 
 class _SingleDream(DreamVectorEnv):
+    """The batch of one behind a `DreamEnv`, whose errors do not speak of slots."""
+
     _single = True
 
 
-class DreamEnv(gymnasium.Env):
-    """A dreamt environment; arguments, observations and reset options as of `DreamVectorEnv`.
+# Env by name: libraries tell what an environment is by its class's direct bases.
+class DreamEnv(AnyDream, gymnasium.Env):
+    """A dreamt environment: a `DreamVectorEnv` of one slot, whose observations are its own.
 
     `info` holds the keys of `DreamVectorEnv` without their masks, as NumPy scalars.
+
+    Args:
+        checkpoint: checkpoint folder, or `"bundled:NAME"`.
+        horizon: steps after which an episode is truncated; may be set later.
+        denoising_steps: passes per frame; by default what the checkpoint says.
+        arguments: the others of `DreamVectorEnv`, but for `num_envs` and `autoreset_mode`.
+
+    Attributes:
+        vector: the `DreamVectorEnv`.
+
+    Raises:
+        CheckpointError: as `DreamVectorEnv`.
+        ConfigError: an argument is out of range.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}
 
+    @renamed_arguments(**RENAMED)
     def __init__(
         self,
         checkpoint: str | Path = DEFAULT_CHECKPOINT,
         horizon: int = 256,
-        steps: int | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        render_mode: str | None = None,
-        observation: str = "frame",
-        reward: str = "likeliest",
-        min_trust: float | None = None,
-        spawns: Spawns | None = None,
+        denoising_steps: int | None = None,
+        **arguments: Any,
     ) -> None:
         self.vector: DreamVectorEnv = _SingleDream(
-            1,
-            checkpoint,
-            horizon,
-            steps,
-            AutoresetMode.DISABLED,
-            device,
-            dtype,
-            render_mode,
-            observation=observation,
-            reward=reward,
-            min_trust=min_trust,
-            spawns=spawns,
+            1, checkpoint, horizon, denoising_steps, AutoresetMode.DISABLED, **arguments
         )
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
-        self.render_mode = render_mode
-
-    @classmethod
-    def from_rollouts(
-        cls,
-        rollouts: str | Path,
-        checkpoint: str | Path = DEFAULT_CHECKPOINT,
-        count: int = 64,
-        length: int = 32,
-        seed: int = 0,
-        **kwargs: Any,
-    ) -> Self:
-        """A dream that begins from stretches of a rollout store: `DreamVectorEnv.from_rollouts`."""
-        spawns = draw_for(checkpoint, rollouts, count, length, seed)
-        return cls(checkpoint=checkpoint, spawns=spawns, **kwargs)
+        self.render_mode = self.vector.render_mode
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -106,12 +94,12 @@ class DreamEnv(gymnasium.Env):
         """Dream one step.
 
         Raises:
-            EnvironmentUsageError: before `reset`, after the episode's end, or with an action
-                outside the space.
+            ResetNeededError: before `reset`, or after the episode's end.
+            InvalidActionError: the action is outside the space.
         """
         fitting = fit_actions(self.vector.single_action_space, action)
         if fitting is None:
-            raise EnvironmentUsageError(
+            raise InvalidActionError(
                 f"action {action!r} is not in the action space {self.action_space}"
             )
         observations, rewards, terminated, truncated, info = self.vector.step(fitting[None])
@@ -156,30 +144,19 @@ class DreamEnv(gymnasium.Env):
     def horizon(self, steps: int) -> None:
         self.vector.horizon = steps
 
-    @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
-        """How the environment was made, with its `horizon` as `max_episode_steps`."""
-        return with_limit(self._spec, self.horizon)
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = spec
-
-    _spec: EnvSpec | None = None
-
     def source(self) -> dict[str, Any] | None:
         """The real rollout that the present episode began in, as `DreamVectorEnv.source` tells it.
 
         Raises:
-            EnvironmentUsageError: before `reset`.
+            ResetNeededError: before `reset`.
         """
         return self.vector.source()[0]
 
     def get_state(self) -> DreamState:
-        """Everything that the future of this dream depends on; of one slot.
+        """Everything that the future of this dream depends on, as a state of one slot.
 
         Raises:
-            EnvironmentUsageError: before `reset`.
+            ResetNeededError: before `reset`.
         """
         return self.vector.get_state()
 
@@ -190,7 +167,7 @@ class DreamEnv(gymnasium.Env):
             EnvironmentUsageError: it is of other weights, of more than one slot, or no state that
                 a dream can be in; nothing has changed then.
         """
-        ours = self.vector.dreamer.fingerprint
+        ours = self.vector.loaded.fingerprint
         if isinstance(state, DreamState) and state.fingerprint == ours and len(state) != 1:
             raise EnvironmentUsageError(
                 f"the state holds {len(state)} dreams, this is one; take one of them with "
@@ -203,21 +180,25 @@ class DreamEnv(gymnasium.Env):
         """This dream continued in n ways, in the slots of a `DreamVectorEnv`.
 
         Args:
-            n, seed, changes: as of `DreamVectorEnv.fork`. Forks that end begin anew in the same
-                step, unless `autoreset_mode` is among the changes.
+            n: forks.
+            seed: fork j draws its noise as seeded with seed + j; without one all draw the same.
+            changes: arguments in which the forks' environment differs from this one. Forks that
+                end begin anew in the same step, unless `autoreset_mode` is among them.
 
         Raises:
-            EnvironmentUsageError: before `reset`, or n is less than 1.
+            ResetNeededError: before `reset`.
+            EnvironmentUsageError: n is less than 1.
+            ConfigError: as when an environment is made.
         """
         return self.vector.fork(n, seed, **{"autoreset_mode": AutoresetMode.SAME_STEP} | changes)
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
-        """For pickle and copy, as `DreamVectorEnv`."""
+        """Restore what pickle and copy took along, as `DreamVectorEnv` does."""
         vars(self).update(kept)
         self._share_generator()
 
     def _share_generator(self) -> None:
-        """There is one source of chance: Gymnasium's is the slot's."""
+        """Make Gymnasium's random generator that of the slot."""
         generator = self.vector.generators[0]
         if generator is not None and generator is not self._np_random:
             self.np_random = generator

@@ -1,4 +1,4 @@
-"""Trained models for dreaming, loaded once per process however many environments share them."""
+"""World models are loaded for dreaming once per process, however many environments share them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dreamenv.core.errors import CheckpointError
 from dreamenv.core.process import LOADING
 from dreamenv.dream.arguments import a_folder, device_name, one_of
 from dreamenv.dream.spawns import SPAWNS, Spawns, load_spawns
-from dreamenv.dream.start_states import WatchedSpawns
+from dreamenv.dream.start_states import StartStates
 from dreamenv.dream.trust import TRUST, Trust
 from dreamenv.world_model.checkpoint import (
     CONFIG,
@@ -33,14 +33,17 @@ PATIENCE = 3
 
 
 @dataclass(frozen=True)
-class Dreamer:
-    """A model ready to dream and the folder it is from; the rest is read when asked for.
+class LoadedWorldModel:
+    """A world model that is ready to dream, with what lies beside its weights.
 
-    It stays what it is if the files in the folder are replaced while it dreams.
+    Spawns and trust are read when they are asked for. The model stays what it is if the files in
+    its folder are replaced while it dreams.
     """
 
     model: WorldModel
+    """The network, in the precision that it dreams in."""
     folder: Path
+    """The checkpoint that it was loaded from."""
     fingerprint: str
     """SHA-256 of the weights, by which a saved dream knows the model it belongs to."""
     env_id: str
@@ -49,24 +52,38 @@ class Dreamer:
 
     @cached_property
     def spawns(self) -> Spawns:
-        """The places where dreams begin."""
+        """The stretches of real frames from which dreams begin.
+
+        Raises:
+            CheckpointError: they are missing or damaged.
+        """
         return load_spawns(self.folder)
 
     @cached_property
-    def watched(self) -> WatchedSpawns:
-        """What the model remembers of each of them."""
-        return WatchedSpawns(self.model, self.spawns)
+    def start_states(self) -> StartStates:
+        """What the model remembers of each spawn."""
+        return StartStates(self.model, self.spawns)
 
-    def trust(self, steps: int | None = None) -> Trust:
-        """How far to trust frames of so many denoising passes, by default the checkpoint's."""
-        if steps not in self._trust:
-            self._trust[steps] = Trust.load(self.folder, steps, self.fingerprint)
-        return self._trust[steps]
+    def trust(self, denoising_steps: int | None = None) -> Trust:
+        """The calibration of trust for frames of so many denoising passes.
+
+        Args:
+            denoising_steps: passes per frame, by default the checkpoint's.
+
+        Raises:
+            CheckpointError: the stored calibration is damaged.
+        """
+        if denoising_steps not in self._trust:
+            found = Trust.load(self.folder, denoising_steps, self.fingerprint)
+            self._trust[denoising_steps] = found
+        return self._trust[denoising_steps]
 
 
 @isolated
-def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "auto") -> Dreamer:
-    """Load a checkpoint, or return the one loaded before.
+def load_for_dreaming(
+    checkpoint: str | Path, device: str = "auto", dtype: str = "auto"
+) -> LoadedWorldModel:
+    """The world model of a checkpoint, which is read only if its files have changed since.
 
     Args:
         checkpoint: folder, or `"bundled:NAME"`.
@@ -86,9 +103,9 @@ def load_dreamer(checkpoint: str | Path, device: str = "auto", dtype: str = "aut
     for _ in range(PATIENCE):
         files = _signature(folder)
         with LOADING:
-            dreamer = _load(folder, device, dtype, files)
+            loaded = _load(folder, device, dtype, files)
         if _signature(folder) == files:
-            return dreamer
+            return loaded
     raise CheckpointError(
         f"{folder} changes while it is read; wait until whatever writes there is done"
     )
@@ -109,7 +126,7 @@ def _signature(folder: Path) -> tuple[tuple[str | int, ...], ...]:
 @lru_cache(maxsize=4)
 def _load(
     folder: Path, device: str, dtype: str, files: tuple[tuple[str | int, ...], ...]
-) -> Dreamer:
+) -> LoadedWorldModel:
     del files  # only there so that a checkpoint written anew is read anew
     checkpoint = load_checkpoint(folder, device)
     model = checkpoint.model
@@ -118,7 +135,7 @@ def _load(
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.to(model.compute_dtype)  # once, where autocast would do it at every step
     env_id = str(checkpoint.provenance.get("env_id", ""))
-    return Dreamer(model, folder, checkpoint.fingerprint, env_id)
+    return LoadedWorldModel(model, folder, checkpoint.fingerprint, env_id)
 
 
 def _fast_bfloat16(device: str) -> bool:

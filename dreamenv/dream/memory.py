@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamenv.core.errors import ConfigError
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.spaces import action_space, observation_space
 from dreamenv.rollouts.actions import to_model
@@ -61,7 +61,7 @@ class EpisodeMemory:
         dtype: str = "auto",
     ) -> None:
         self.num_envs = num_envs
-        self.model = load_dreamer(checkpoint, device, dtype).model
+        self.model = load_for_dreaming(checkpoint, device, dtype).model
         config = self.model.config
         if config.conditioning != "action":
             raise ConfigError(

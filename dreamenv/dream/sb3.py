@@ -12,9 +12,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dreamenv.core.deprecation import current_names
 from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError, MissingDependencyError
 from dreamenv.core.quiet import without_gym_notice
+from dreamenv.dream.arguments import RENAMED
 from dreamenv.dream.memory import EPISODE_CONTEXT, EpisodeMemory, only
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -191,7 +193,8 @@ def make_dream_vec_env(
     spec = find_spec(env_id)
     if not is_dream(spec):
         raise ConfigError(f"{env_id} is not a dreamt environment")
-    return VecMonitor(DreamVecEnv(num_envs, seed, **{**spec.kwargs, **kwargs}))
+    registered, given = (current_names(found, **RENAMED) for found in (spec.kwargs, kwargs))
+    return VecMonitor(DreamVecEnv(num_envs, seed, **{**registered, **given}))
 
 
 class VecWithMemory(VecEnvWrapper):

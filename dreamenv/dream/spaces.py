@@ -1,17 +1,16 @@
-"""The spaces of a dream, as its world model fixes them."""
+"""The observation and action spaces of a dream, as its world model fixes them."""
 
 from __future__ import annotations
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
-from dreamenv.core.errors import ConfigError
 from dreamenv.rollouts.spaces import ActionSpace, space_from_dict
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
 
 OBSERVATIONS = ("frame", "memory")
-"""What an agent is shown: the frame, or with it what the world model remembers."""
+"""Kinds of observations: the frame, or with it the features of the world model's memory."""
 
 
 def action_space(config: ActionConfig) -> ActionSpace:
@@ -24,14 +23,13 @@ def observation_space(model: WorldModel, observation: str) -> Space:
 
     Args:
         model: the world model.
-        observation: `"frame"`: uint8 (H, W, C). `"memory"`: a `Dict` of that `frame` and of
-            `memory`, float32 (`model.feature_size`,), unbounded.
+        observation: one of `OBSERVATIONS`.
 
-    Raises:
-        ConfigError: there is no such kind of observation.
+    Returns:
+        For `"frame"` uint8 (H, W, C); for `"memory"` a `Dict` of that `frame` and of `memory`,
+        float32 (`model.feature_size`,), unbounded.
+
     """
-    if observation not in OBSERVATIONS:
-        raise ConfigError(f"observation is one of {', '.join(OBSERVATIONS)}, not {observation!r}")
     config = model.config
     frame = Box(0, 255, (*config.frame_size, config.frame_channels), np.uint8)
     if observation == "frame":

@@ -1,7 +1,8 @@
-"""What the world model remembers of each spawn, watched once and kept.
+"""Start states: what the world model remembers at the end of each spawn, computed once and kept.
 
-Watching a spawn of 32 frames costs more than dreaming a short episode from it, and is the same
-work each time.
+A *spawn* is the stored thing, a short stretch of real frames (`dreamenv.dream.spawns`). Its *start
+state* is the model's memory after observing it, from which an episode goes on. Observing a spawn
+of 32 frames costs more than dreaming a short episode from it, and is the same work each time.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
 
 ROOM = 2**30
-"""Bytes of memories that are kept; beyond them the one that was not asked for longest goes."""
+"""Bytes of start states that are kept; beyond them the one goes that was unused for longest."""
 
 
-class Watched(NamedTuple):
-    """A context taken into an empty memory; one slot for each context."""
+class StartState(NamedTuple):
+    """The model's memory after some contexts, one slot for each."""
 
     memory: State
     features: Tensor
@@ -34,44 +35,51 @@ class Watched(NamedTuple):
         return self.memory.nbytes + self.features.nbytes
 
 
-def watch(model: WorldModel, contexts: Spawns, index: list[int]) -> Watched:
-    """Watch some contexts from their first frame to their last, in one batch."""
+def observe_contexts(model: WorldModel, contexts: Spawns, index: list[int]) -> StartState:
+    """The start state of some contexts, which are observed from first to last frame in one batch.
+
+    Args:
+        model: the world model.
+        contexts: real frames and the actions that led to them.
+        index: which of them.
+    """
     frames, actions = (
         torch.from_numpy(part[index]).to(model.device)
         for part in (contexts.frames, contexts.actions)
     )
     memory, outcome = model.observe(model.initial_state(len(index)), frames, actions)
     assert outcome.features is not None
-    return Watched(memory, outcome.features[:, -1].to(torch.float32, copy=True))
+    return StartState(memory, outcome.features[:, -1].to(torch.float32, copy=True))
 
 
-class WatchedSpawns:
-    """The memories of one model's spawns.
+class StartStates:
+    """The start states of one model's spawns, by the spawn's index.
 
-    Every spawn is watched by itself, so that its memory does not depend, not even by rounding, on
-    the spawns that other slots began from.
+    Every spawn is observed by itself, so that its start state does not depend, not even by
+    rounding, on the spawns that other slots began from.
 
     Args:
-        model: the world model. spawns: where its dreams begin.
-        room: bytes that may be kept; the last memory is kept whatever its size.
+        model: the world model.
+        spawns: where its dreams begin.
+        room: bytes that may be kept; the last start state is kept whatever its size.
     """
 
     def __init__(self, model: WorldModel, spawns: Spawns, room: int = ROOM) -> None:
         self.spawns, self._model, self._room = spawns, model, room
-        self._kept: OrderedDict[int, Watched] = OrderedDict()
+        self._kept: OrderedDict[int, StartState] = OrderedDict()
 
-    def __getitem__(self, spawn: int) -> Watched:
-        """The memory of a spawn, which the caller must not write into.
+    def __getitem__(self, spawn: int) -> StartState:
+        """The start state of a spawn, which the caller must not write into.
 
-        Several threads may ask at once; at worst two watch the same spawn.
+        Several threads may ask at once; at worst two observe the same spawn.
         """
-        watched = self._kept.pop(spawn, None)
-        if watched is None:
-            memory, features = watch(self._model, self.spawns, [spawn])
-            watched = Watched(memory.packed(), features)
-        self._kept[spawn] = watched  # the latest
-        size = watched.nbytes  # every spawn has as many frames
+        found = self._kept.pop(spawn, None)
+        if found is None:
+            memory, features = observe_contexts(self._model, self.spawns, [spawn])
+            found = StartState(memory.packed(), features)
+        self._kept[spawn] = found  # the latest
+        size = found.nbytes  # every spawn has as many frames
         while len(self._kept) > max(1, self._room // size):
             with suppress(KeyError):
                 self._kept.popitem(last=False)
-        return watched
+        return found

@@ -16,6 +16,7 @@ from torch import Tensor
 from dreamenv.core.errors import CheckpointError, EnvironmentUsageError
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.reading import parse_json, read_bytes
+from dreamenv.dream.random_streams import seeded
 from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.state import State
 from dreamenv.world_model.tensor_files import pack_tensors, unpack_tensors
@@ -144,17 +145,6 @@ class DreamState:
             raise CheckpointError(f"there is no saved dream at {path}") from None
         except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is no saved dream, or damaged: {error!r}") from error
-
-
-def seeded(seed: Any, offset: int = 0) -> np.random.Generator:
-    """The generator of a seed, `offset` added.
-
-    Raises:
-        EnvironmentUsageError: the seed is no integer of at least 0.
-    """
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise EnvironmentUsageError(f"a seed is an integer of at least 0, not {seed!r}")
-    return np.random.default_rng(int(seed) + offset)
 
 
 def _memory(tensors: dict[str, Tensor], names: list[str], grows: bool) -> State:

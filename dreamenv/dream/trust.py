@@ -144,7 +144,7 @@ class Trust:
 
     @classmethod
     def load(
-        cls, folder: str | Path, steps: int | None = None, fingerprint: str | None = None
+        cls, folder: str | Path, denoising_steps: int | None = None, fingerprint: str | None = None
     ) -> Trust:
         """The calibration of a checkpoint folder; an empty one where there is none that fits.
 
@@ -152,9 +152,9 @@ class Trust:
 
         Args:
             folder: of the checkpoint.
-            fingerprint: SHA-256 of the weights that dream; by default of those in the folder.
-            steps: denoising passes per frame of the dream, by default the checkpoint's. With
+            denoising_steps: passes per frame of the dream, by default the checkpoint's. With
                 more than it was calibrated for, latents are draws and not means.
+            fingerprint: SHA-256 of the weights that dream; by default of those in the folder.
 
         Raises:
             CheckpointError: `trust.json` is damaged.
@@ -187,10 +187,11 @@ class Trust:
                 stacklevel=2,
             )
             return cls(missing=missing)
-        if (steps or config.sampler.steps) != calibrated_for:
+        passes = denoising_steps or config.sampler.steps
+        if passes != calibrated_for:
             return cls(
                 missing=f"{path} was made for {calibrated_for} denoising passes a frame, not "
-                f"{steps or config.sampler.steps}; leave out steps{how}"
+                f"{passes}; leave out denoising_steps{how}"
             )
         return found
 

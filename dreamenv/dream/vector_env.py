@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.core.deprecation import renamed_arguments
+from dreamenv.core.errors import (
+    ConfigError,
+    InvalidActionError,
+    ResetNeededError,
+)
 from dreamenv.core.process import LOADING
 from dreamenv.dream.arguments import (
+    RENAMED,
+    RENDER_MODES,
+    REWARDS,
     a_folder,
+    autoreset,
     device_name,
     one_of,
     own_spawns,
@@ -23,31 +31,31 @@ from dreamenv.dream.arguments import (
     whole_number,
 )
 from dreamenv.dream.attributes import SharedAttributes
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
+from dreamenv.dream.observations import (
+    Observation,
+    final_observations,
+    infos_of,
+    observations_of,
+)
+from dreamenv.dream.random_streams import Generators, reseeded
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.reset_options import Beginning, read_options
+from dreamenv.dream.restorable import Restorable
 from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import OBSERVATIONS, action_space, observation_space
-from dreamenv.dream.spawns import Spawns, spawns_from_rollouts
-from dreamenv.dream.start_states import WatchedSpawns
-from dreamenv.dream.state import DreamState, seeded
+from dreamenv.dream.spawns import Spawns
+from dreamenv.dream.start_states import StartStates
 from dreamenv.dream.viewer import Window
 from dreamenv.rollouts.actions import fit_actions, to_model
 from dreamenv.world_model.checkpoint import BUNDLED, checkpoint_folder
 
-RENDER_MODES = ("rgb_array", "human")
-REWARDS = ("likeliest", "expected", "sampled")
-"""What a step pays: the model's likeliest value, its expectation, or a draw."""
-
-Observation = Any
-"""uint8 frames, or a dictionary of `frame` and `memory`; as the observation space says."""
-
 
 # VectorEnv by name: libraries tell what an environment is by its class's direct bases (skrl).
-class DreamVectorEnv(SharedAttributes, VectorEnv):
+class DreamVectorEnv(SharedAttributes, Restorable, VectorEnv):
     """A batch of dreamt environments.
 
-    An episode begins from a *spawn*: the model watches a short stretch of real frames, the last
+    An episode begins from a *spawn*: the model observes a short stretch of real frames, the last
     of which is the first observation. Every later observation is imagined. An episode ends when
     the model believes that it terminated; it is truncated after `horizon` steps, or where the
     trust in its frames falls below `min_trust`.
@@ -69,7 +77,7 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
         num_envs: number of slots.
         checkpoint: checkpoint folder, or `"bundled:NAME"`.
         horizon: steps after which an episode is truncated; may be set later.
-        steps: denoising passes per frame; by default what the checkpoint says.
+        denoising_steps: passes per frame; by default what the checkpoint says.
         autoreset_mode: when a slot that ended starts anew, as defined by Gymnasium.
         device: torch device, or `"auto"`.
         dtype: `"float32"`, `"bfloat16"`, or `"auto"`: the faster of the two on this machine.
@@ -99,12 +107,13 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
+    @renamed_arguments(**RENAMED)
     def __init__(
         self,
         num_envs: int = 1,
         checkpoint: str | Path = DEFAULT_CHECKPOINT,
         horizon: int = 256,
-        steps: int | None = None,
+        denoising_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         device: str = "auto",
         dtype: str = "auto",
@@ -119,26 +128,22 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
         self.horizon = horizon
         if max_episode_steps is not None:
             self.horizon = whole_number("max_episode_steps", max_episode_steps)
-        self.steps = None if steps is None else whole_number("steps", steps)
+        self.denoising_steps = (
+            None if denoising_steps is None else whole_number("denoising_steps", denoising_steps)
+        )
         self.render_mode = one_of("render_mode", render_mode, (None, *RENDER_MODES))
         self.observation = one_of("observation", observation, OBSERVATIONS)
         self.reward = one_of("reward", reward, REWARDS)
         self.min_trust = None if min_trust is None else share("min_trust", min_trust)
         self._device, self._dtype = device_name(device), dtype
         self._own_spawns = own_spawns(spawns)
-        try:
-            self.autoreset_mode = AutoresetMode(autoreset_mode)
-        except ValueError as error:
-            known = ", ".join(mode.value for mode in AutoresetMode)
-            raise ConfigError(
-                f"autoreset_mode is one of {known}, not {autoreset_mode!r}"
-            ) from error
+        self.autoreset_mode = autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         bundled = str(a_folder("checkpoint", checkpoint)).startswith(BUNDLED)
         # A copy of this environment may wake up in another folder.
         self._weights = str(checkpoint) if bundled else str(checkpoint_folder(checkpoint))
         self._load()
-        model = self.dreamer.model
+        model = self.loaded.model
         self.single_observation_space = observation_space(model, self.observation)
         self.single_action_space = action_space(model.config.actions)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -147,52 +152,43 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
         self._seeds: dict[int, tuple[np.random.Generator, int]] = {}
 
     def _load(self) -> None:
-        """Everything that is not copied with an environment but read from the checkpoint."""
+        """Read from the checkpoint what is not copied with an environment, and make the slots."""
         own = self._own_spawns
         with LOADING:  # once, whichever threads make environments
-            self.dreamer = load_dreamer(self._weights, self._device, self._dtype)
-            model = self.dreamer.model
-            watched = self.dreamer.watched if own is None else WatchedSpawns(model, own)
-        self.spawns = watched.spawns
+            self.loaded = load_for_dreaming(self._weights, self._device, self._dtype)
+            model = self.loaded.model
+            starts = self.loaded.start_states if own is None else StartStates(model, own)
+        self.spawns = starts.spawns
         frame = (*model.config.frame_size, model.config.frame_channels)
         if self.spawns.frames.shape[2:] != frame:
             raise ConfigError(
                 f"the spawns' frames are {self.spawns.frames.shape[2:]}, the model's {frame}"
             )
-        trust = self.dreamer.trust(self.steps)
+        trust = self.loaded.trust(self.denoising_steps)
         if self.min_trust is not None:
             trust.require()
         self._tells_trust = trust.calibrated
         shows_memory, human = self.observation == "memory", self.render_mode == "human"
         self._window = Window("DreamEnv", self.metadata["render_fps"]) if human else None
-        self._slots = Slots(self.num_envs, self.dreamer, watched, trust, shows_memory)
+        self._slots = Slots(self.num_envs, self.loaded, starts, trust, shows_memory)
 
-    @classmethod
-    def from_rollouts(
-        cls,
-        rollouts: str | Path,
-        checkpoint: str | Path = DEFAULT_CHECKPOINT,
-        count: int = 64,
-        length: int = 32,
-        seed: int = 0,
-        **kwargs: Any,
-    ) -> Self:
-        """A dream whose episodes begin from stretches of a rollout store.
-
-        Args:
-            rollouts: a rollout store of the environment that the model learned.
-            checkpoint: checkpoint folder, or `"bundled:NAME"`.
-            count: how many stretches are drawn, evenly over the store's episodes.
-            length: frames of each.
-            seed: of the draw.
-            kwargs: the other arguments of the environment.
-
-        Raises:
-            RolloutError: the store does not fit the model, or its episodes are too short.
-            ConfigError: an argument is out of range.
-        """
-        spawns = draw_for(checkpoint, rollouts, count, length, seed)
-        return cls(checkpoint=checkpoint, spawns=spawns, **kwargs)
+    @renamed_arguments(**RENAMED)
+    def _remade(self, num_envs: int, **changes: Any) -> DreamVectorEnv:
+        """Another environment, made as this one is but for its number of slots and `changes`."""
+        arguments: dict[str, Any] = {
+            "checkpoint": self._weights,
+            "horizon": self.horizon,
+            "denoising_steps": self.denoising_steps,
+            "autoreset_mode": self.autoreset_mode,
+            "device": self._device,
+            "dtype": self._dtype,
+            "render_mode": self.render_mode,
+            "observation": self.observation,
+            "reward": self.reward,
+            "min_trust": self.min_trust,
+            "spawns": self._own_spawns,
+        }
+        return DreamVectorEnv(num_envs, **arguments | changes)
 
     def reset(
         self,
@@ -214,32 +210,17 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
             Observations (num_envs, …) and info.
 
         Raises:
+            ResetNeededError: the first reset leaves a slot out.
             EnvironmentUsageError: an option or the seed does not fit; nothing has changed then.
         """
-        config = self.dreamer.model.config
+        config = self.loaded.model.config
         beginning = read_options(options, self.num_envs, self.spawns, config, self._single)
         if not self._begun and not beginning.mask.all():
-            raise EnvironmentUsageError("the first reset must reset every slot")
-        self._begin(beginning, self._seeded(seed, beginning.mask))
-        return self._observe(), self._tell(beginning.mask)
+            raise ResetNeededError("the first reset must reset every slot")
+        self._begin(beginning, reseeded(self.generators, beginning.mask, seed))
+        return self._observe(), infos_of(self._slots, beginning.mask, self._tells_trust)
 
-    def _seeded(
-        self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]
-    ) -> list[np.random.Generator | None]:
-        """The generators of all slots, those of the slots that begin as seeded anew."""
-        if seed is None or isinstance(seed, int | np.integer):
-            new = [None if seed is None else seeded(seed, i) for i in range(self.num_envs)]
-        elif not isinstance(seed, Sequence | np.ndarray) or len(seed) != self.num_envs:
-            raise EnvironmentUsageError(f"{self.num_envs} slots need as many seeds, got {seed!r}")
-        else:
-            new = [None if one is None else seeded(one) for one in seed]
-        own = self.generators
-        return [
-            (new[i] or own[i] or np.random.default_rng()) if mask[i] else own[i]
-            for i in range(self.num_envs)
-        ]
-
-    def _begin(self, beginning: Beginning, generators: list[np.random.Generator | None]) -> None:
+    def _begin(self, beginning: Beginning, generators: Generators) -> None:
         """Begin episodes with these generators of all slots; after an error all is as before."""
         slots, before = self._slots, self._slots.generators
         drawn = [(one, one.bit_generator.state) for one in before if one is not None]
@@ -276,19 +257,20 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
             and `info["final_obs"]` and `info["final_info"]` tell of the episode that ended.
 
         Raises:
-            EnvironmentUsageError: before `reset`, or with actions outside the space.
+            ResetNeededError: before `reset`, or without autoreset after an episode's end.
+            InvalidActionError: actions are outside the space.
         """
         actions, slots = self._check_actions(actions), self._slots
         next_step = self.autoreset_mode == AutoresetMode.NEXT_STEP
         if not next_step and slots.ended.any():
             if self._single:
-                raise EnvironmentUsageError("the episode has ended; call reset() before step()")
-            raise EnvironmentUsageError(
+                raise ResetNeededError("the episode has ended; call reset() before step()")
+            raise ResetNeededError(
                 f"the episode of slots {np.flatnonzero(slots.ended).tolist()} has ended; call "
                 "reset(), for some of several slots with options={'reset_mask': mask}"
             )
         begun = slots.ended.copy()  # none but under next-step autoreset
-        rewards, terminated = slots.imagine(actions, ~begun, self.reward, self.steps)
+        rewards, terminated = slots.imagine(actions, ~begun, self.reward, self.denoising_steps)
         truncated = slots.elapsed >= self.horizon
         if self.min_trust is not None:
             truncated |= slots.trust < self.min_trust
@@ -300,94 +282,14 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
         slots.ended = ended.copy()
         final: dict[str, Any] = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and ended.any():
-            final = {"final_obs": self._final_observations(ended), "_final_obs": ended.copy()}
-            final |= {"final_info": self._tell(ended), "_final_info": ended.copy()}
+            last = final_observations(slots, ended, self.observation)
+            told = infos_of(slots, ended, self._tells_trust)
+            final = {"final_obs": last, "_final_obs": ended.copy()}
+            final |= {"final_info": told, "_final_info": ended.copy()}
             slots.begin(Beginning(ended))
         everywhere = np.ones(self.num_envs, np.bool_)
-        info = self._tell(everywhere) | final
+        info = infos_of(slots, everywhere, self._tells_trust) | final
         return self._observe(), rewards, terminated, truncated, info
-
-    def source(self) -> tuple[dict[str, Any] | None, ...]:
-        """The real rollout that the present episode of each slot began in.
-
-        Returns:
-            For each slot a copy of its spawn's entry in `dreamenv.dream.spawns.Spawns.sources`,
-            by which the real environment is brought to the same place
-            (`dreamenv.real.replayed.SpawnedEnv`); None where a context of the caller's began it.
-
-        Raises:
-            EnvironmentUsageError: before `reset`.
-        """
-        if not self._begun:
-            raise EnvironmentUsageError("no episode has a source before reset()")
-        return tuple(deepcopy(source) for source in self._slots.source)
-
-    def get_state(self) -> DreamState:
-        """Everything that the future of these dreams depends on.
-
-        Raises:
-            EnvironmentUsageError: before `reset`.
-        """
-        if not self._begun:
-            raise EnvironmentUsageError("there is no state before reset()")
-        return self._slots.capture()
-
-    def set_state(self, state: DreamState) -> None:
-        """Go on from a state, as the environment went on that it was taken from.
-
-        Its observations are in the state: `state.frames`, `state.features`.
-
-        Raises:
-            EnvironmentUsageError: it is of other weights, of another number of slots, or no state
-                that a dream can be in; nothing has changed then.
-        """
-        self._slots.restore(state)
-        self._begun = True
-
-    def fork(self, n: int, seed: int | None = None, **changes: Any) -> DreamVectorEnv:
-        """These dreams continued in n ways each, in an environment of num_envs · n slots.
-
-        Args:
-            n: forks of each slot; those of slot i are slots i · n … i · n + n − 1.
-            seed: fork j draws its noise as seeded with seed + j. Without a seed forks carry the
-                generator of their slot, so that the same actions lead to the same future.
-            changes: arguments in which the forks' environment differs from this one.
-
-        Raises:
-            EnvironmentUsageError: before `reset`, or n is less than 1.
-            ConfigError: as when an environment is made.
-        """
-        state = self.get_state().repeat(n)
-        arguments: dict[str, Any] = {
-            "checkpoint": self._weights,
-            "horizon": self.horizon,
-            "steps": self.steps,
-            "autoreset_mode": self.autoreset_mode,
-            "device": self._device,
-            "dtype": self._dtype,
-            "render_mode": self.render_mode,
-            "observation": self.observation,
-            "reward": self.reward,
-            "min_trust": self.min_trust,
-            "spawns": self._own_spawns,
-        }
-        forks = DreamVectorEnv(len(state), **arguments | changes)
-        forks.set_state(state if seed is None else state.reseed(seed))
-        return forks
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: weights and spawns stay behind, the dreams come along."""
-        left = ("dreamer", "spawns", "_slots", "_window", "_seeds")
-        kept = {name: value for name, value in vars(self).items() if name not in left}
-        return kept | {"_saved": self.get_state() if self._begun else None}
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        """Wake up: the same checkpoint, and the dreams as they were."""
-        saved = kept.pop("_saved")
-        vars(self).update(kept, _seeds={})
-        self._load()
-        if saved is not None:
-            self.set_state(saved)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The present frame of every slot, (H, W, C) uint8 each; or None, and a window shows it."""
@@ -406,52 +308,19 @@ class DreamVectorEnv(SharedAttributes, VectorEnv):
             self._window.close()
 
     def _observe(self) -> Observation:
-        """The present observations, which nothing writes into later; a window shows them."""
+        """The present observations; a window shows them."""
         if self._window is not None:
             self._window.show(self._slots.frames)
-        if self.observation == "frame":
-            return self._slots.frames.copy()
-        return {"frame": self._slots.frames.copy(), "memory": self._slots.memory.copy()}
-
-    def _final_observations(self, ended: NDArray[np.bool_]) -> NDArray[np.object_]:
-        """The present observation of each slot that ended, None elsewhere."""
-        slots, final = self._slots, np.full(self.num_envs, None, object)
-        for i in np.flatnonzero(ended):
-            frame = slots.frames[i].copy()
-            both = self.observation == "memory"
-            final[i] = {"frame": frame, "memory": slots.memory[i].copy()} if both else frame
-        return final
-
-    def _tell(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
-        """`info` of the slots of `mask`; always the same keys, so that anyone can batch it."""
-        slots = self._slots
-        told = {"spawn": slots.spawn, "uncertainty": slots.uncertainty}
-        if self._tells_trust:
-            told["trust"] = slots.trust
-        info: dict[str, Any] = {}
-        for name, values in told.items():
-            info |= {name: values.copy(), f"_{name}": mask.copy()}
-        return info
+        return observations_of(self._slots, self.observation)
 
     def _check_actions(self, actions: Any) -> NDArray:
-        """Actions in the model's terms."""
+        """Actions as the model takes them."""
         if not self._begun:
-            raise EnvironmentUsageError("call reset() before step()")
+            raise ResetNeededError("call reset() before step()")
         fitting = fit_actions(self.single_action_space, actions, (self.num_envs,))
         if fitting is None:
-            raise EnvironmentUsageError(
+            raise InvalidActionError(
                 f"actions must be {self.num_envs} elements of {self.single_action_space}, "
                 f"got {actions!r}"
             )
         return to_model(self.single_action_space, fitting)
-
-
-def draw_for(checkpoint: Any, rollouts: Any, count: Any, length: Any, seed: Any) -> Spawns:
-    """Spawns of a rollout store for a checkpoint; arguments as of `from_rollouts`, checked."""
-    return spawns_from_rollouts(
-        checkpoint_folder(a_folder("checkpoint", checkpoint)),
-        a_folder("rollouts", rollouts),
-        whole_number("count", count),
-        whole_number("length", length),
-        whole_number("seed", seed, least=0),
-    )

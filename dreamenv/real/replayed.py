@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamenv.core.errors import EnvironmentUsageError
+from dreamenv.core.errors import EnvironmentUsageError, ResetNeededError
 
 CONTEXT = 32
 """Frames of context where a source does not say at which step its spawn starts."""
@@ -91,10 +91,10 @@ class SpawnedEnv(gymnasium.Wrapper):
             the t − 1 actions between them.
 
         Raises:
-            EnvironmentUsageError: before `reset`.
+            ResetNeededError: before `reset`.
         """
         if self._context is None:
-            raise EnvironmentUsageError("no episode has a context before reset()")
+            raise ResetNeededError("no episode has a context before reset()")
         frames, actions = self._context
         return frames.copy(), actions.copy()
 

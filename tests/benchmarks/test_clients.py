@@ -34,14 +34,14 @@ HERE = [
 
 @pytest.mark.parametrize("check", HERE)
 def test_a_client_runs(debug_checkpoint: Path, check: Check) -> None:
-    arguments = {"checkpoint": debug_checkpoint, "horizon": 2, "steps": 1}
+    arguments = {"checkpoint": debug_checkpoint, "horizon": 2, "denoising_steps": 1}
     check.run(World("DreamEnv-v0", arguments, horizon=2))
 
 
 def test_wrappers_of_continuous_actions(tmp_path: Path, box_store: Path) -> None:
     """Wrapping the batch is wrapping each slot."""
     folder = save_debug_checkpoint(tmp_path / "box", box_store)
-    world = World("DreamEnv-v0", {"checkpoint": folder, "horizon": 2, "steps": 1})
+    world = World("DreamEnv-v0", {"checkpoint": folder, "horizon": 2, "denoising_steps": 1})
     settings = {"ClipAction": {}, "RescaleAction": {"min_action": -1.0, "max_action": 1.0}}
     for name, kwargs in settings.items():
         single, batched = getattr(wrappers, name), getattr(wrappers.vector, name)

@@ -68,7 +68,7 @@ def test_the_real_environment_takes_turns_with_dreams(debug_checkpoint: Path) ->
     from benchmarks.dream_speed import against_real
     from dreamenv.dream.vector_env import DreamVectorEnv
 
-    env = DreamVectorEnv(2, debug_checkpoint, steps=1)
+    env = DreamVectorEnv(2, debug_checkpoint, denoising_steps=1)
     result = against_real("counting_env:Counting-v0", env, 2, 0.05, Yardsticks(64, 1))
     rates = result["dream_frames_per_second"], result["real_frames_per_second"]
     assert [len(r) for r in rates] == [2, 2] and min(map(min, rates)) > 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamenv.dream.spawns import Spawns
-from dreamenv.dream.start_states import WatchedSpawns
+from dreamenv.dream.start_states import StartStates
 from dreamenv.world_model.config import (
     ActionConfig,
     DynamicsConfig,
@@ -105,16 +105,16 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     actions[:, 0] = -1
     spawns = Spawns(frames, actions, [{"seed": 100 + i} for i in range(SPAWNS)])
     model = CountingModel()
-    dreamer = SimpleNamespace(
+    loaded = SimpleNamespace(
         model=model,
         spawns=spawns,
-        watched=WatchedSpawns(model, spawns),  # type: ignore[arg-type]
+        start_states=StartStates(model, spawns),  # type: ignore[arg-type]
         folder=Path("nowhere"),
         fingerprint="counting",
         env_id="Counting-v0",
         trust=lambda steps: CountingTrust(),
     )
-    monkeypatch.setattr("dreamenv.dream.vector_env.load_dreamer", lambda *_: dreamer)
+    monkeypatch.setattr("dreamenv.dream.vector_env.load_for_dreaming", lambda *_: loaded)
 
 
 def shown(frame: np.ndarray) -> tuple[int, int]:

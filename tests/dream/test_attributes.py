@@ -127,7 +127,7 @@ def test_slots_are_asked_for_attributes_and_methods() -> None:
             env.set_attr("horizon", values)
     with pytest.raises(ConfigError, match="horizon must be a whole number"):
         env.set_attr("horizon", 2.5)
-    for fixed in ("steps", "num_envs", "min_trust"):
+    for fixed in ("denoising_steps", "num_envs", "min_trust"):
         with pytest.raises(ConfigError, match=f"'{fixed}' is fixed when.*fork"):
             env.set_attr(fixed, 1)
     for together in ("reset", "step", "set_state", "fork", "close"):
@@ -158,8 +158,8 @@ def test_a_monitor_reports_episodes_to_stable_baselines3() -> None:
 
 
 def test_stable_baselines3_cannot_set_what_is_fixed() -> None:
-    with pytest.raises(ConfigError, match="'steps' is fixed"):
-        DreamVecEnv(2).set_attr("steps", 4)
+    with pytest.raises(ConfigError, match="'denoising_steps' is fixed"):
+        DreamVecEnv(2).set_attr("denoising_steps", 4)
 
 
 def test_actions_have_names_and_keys() -> None:

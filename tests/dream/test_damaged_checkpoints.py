@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from dreamenv.core.errors import CheckpointError
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.spawns import load_spawns
 from dreamenv.dream.trust import Trust
 from dreamenv.world_model.checkpoint import load_world_model, read_config, save_world_model
@@ -160,14 +160,14 @@ def test_weights_replaced_under_a_running_dream(folder: Path) -> None:
     save_world_model(folder, model, {"env_id": "Other-v0"})
     os.utime(folder / "model.safetensors", ns=(about.st_atime_ns, about.st_mtime_ns))
     old = env.get_state()
-    assert env.vector.dreamer.env_id == "Counting-v0"
+    assert env.vector.loaded.env_id == "Counting-v0"
     env.set_state(old)
     with pytest.warns(UserWarning, match="made for other weights"):
         new = DreamEnv(folder, dtype="float32")
     new.reset(seed=0)
     assert new.get_state().fingerprint != old.fingerprint
-    assert new.vector.dreamer.env_id == "Other-v0"
-    assert torch.equal(new.vector.dreamer.model.head.reward.bias, model.head.reward.bias)
+    assert new.vector.loaded.env_id == "Other-v0"
+    assert torch.equal(new.vector.loaded.model.head.reward.bias, model.head.reward.bias)
 
 
 def test_files_that_change_while_they_are_read(
@@ -188,12 +188,12 @@ def test_files_that_change_while_they_are_read(
 
     monkeypatch.setattr(weights, "load_checkpoint", meanwhile)
     changes = 1
-    load_dreamer(folder, "cpu")
+    load_for_dreaming(folder, "cpu")
     assert len(calls) == 2
     changes = 99
     os.utime(folder / "config.json")
     with pytest.raises(CheckpointError, match="changes while it is read"):
-        load_dreamer(folder, "cpu")
+        load_for_dreaming(folder, "cpu")
 
 
 @pytest.mark.parametrize(

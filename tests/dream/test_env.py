@@ -15,7 +15,13 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import dreamenv  # noqa: F401  (registers the ids)
-from dreamenv.core.errors import CheckpointError, ConfigError, EnvironmentUsageError
+from dreamenv.core.errors import (
+    CheckpointError,
+    ConfigError,
+    EnvironmentUsageError,
+    InvalidActionError,
+    ResetNeededError,
+)
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
 from tests.conftest import save_debug_checkpoint
@@ -96,7 +102,7 @@ def test_spaces_follow_the_model(debug_checkpoint: Path, box_checkpoint: Path) -
 def test_the_first_observation_is_the_last_frame_of_the_spawn(debug_checkpoint: Path) -> None:
     env = DreamVectorEnv(4, debug_checkpoint, render_mode="rgb_array")
     observations, info = env.reset(seed=3)
-    frames = env.dreamer.spawns.frames
+    frames = env.loaded.spawns.frames
     assert all(
         np.array_equal(o, frames[s, -1]) for o, s in zip(observations, info["spawn"], strict=True)
     )
@@ -150,7 +156,7 @@ def test_an_unknown_id_names_the_nearest() -> None:
     [
         *(
             ({name: value}, f"{name} must be a whole number of at least 1, not ")
-            for name in ("horizon", "max_episode_steps", "num_envs", "steps")
+            for name in ("horizon", "max_episode_steps", "num_envs", "denoising_steps")
             for value in (0, -3, 2.0, 2.5, float("nan"), float("inf"), "32", True, [1])
         ),
         ({"num_envs": None}, "num_envs must be a whole number"),
@@ -213,9 +219,9 @@ def test_misuse_of_a_vector_is_explained(
     debug_checkpoint: Path, use: Callable[[DreamVectorEnv], Any], message: str
 ) -> None:
     env = DreamVectorEnv(2, debug_checkpoint)
-    with pytest.raises(EnvironmentUsageError, match=r"call reset\(\) before step\(\)"):
+    with pytest.raises(ResetNeededError, match=r"call reset\(\) before step\(\)"):
         env.step(np.array([0, 0]))
-    with pytest.raises(EnvironmentUsageError, match="first reset must reset every slot"):
+    with pytest.raises(ResetNeededError, match="first reset must reset every slot"):
         env.reset(options={"reset_mask": np.array([True, False])})
     before, _ = env.reset(seed=0)
     with pytest.raises(EnvironmentUsageError, match=message):
@@ -230,30 +236,47 @@ def test_misuse_of_a_single_dream_is_explained(
     debug_checkpoint: Path, box_checkpoint: Path
 ) -> None:
     env = DreamEnv(debug_checkpoint)
-    with pytest.raises(EnvironmentUsageError, match="before step"):
+    with pytest.raises(ResetNeededError, match="before step"):
         env.step(0)
     env.reset(seed=0)
     for action in (5, -1, 1.5, "left", None):
-        with pytest.raises(EnvironmentUsageError, match="not in the action space Discrete"):
+        with pytest.raises(InvalidActionError, match="not in the action space Discrete"):
             env.step(action)
     box = DreamEnv(box_checkpoint)
     box.reset(seed=0)
     for action in (np.full(3, 2.5, np.float32), np.full(3, np.nan, np.float32), np.zeros(2)):
-        with pytest.raises(EnvironmentUsageError, match="not in the action space Box"):
+        with pytest.raises(InvalidActionError, match="not in the action space Box"):
             box.step(action)
+
+
+def test_misuse_can_be_caught_as_gymnasiums_own_errors(debug_checkpoint: Path) -> None:
+    for env in (DreamEnv(debug_checkpoint, 1), DreamVectorEnv(1, debug_checkpoint, 1)):
+        one, other = (0, 9) if isinstance(env, DreamEnv) else (np.array([0]), np.array([9]))
+        unready = [lambda: env.step(one), env.get_state, env.source, lambda: env.fork(1)]  # noqa: B023
+        for use in unready:
+            with pytest.raises(gymnasium.error.ResetNeeded):
+                use()
+        env.reset(seed=0)
+        with pytest.raises(gymnasium.error.InvalidAction):
+            env.step(other)
+    ending = DreamEnv(debug_checkpoint, horizon=1)
+    ending.reset(seed=0)
+    ending.step(0)
+    with pytest.raises(gymnasium.error.ResetNeeded, match="has ended"):
+        ending.step(0)
 
 
 def test_dreams_of_one_checkpoint_share_their_weights(debug_checkpoint: Path) -> None:
     one, other = (DreamVectorEnv(n, debug_checkpoint, dtype="float32") for n in (1, 3))
-    assert one.dreamer is other.dreamer
-    assert DreamVectorEnv(1, debug_checkpoint, dtype="bfloat16").dreamer is not one.dreamer
+    assert one.loaded is other.loaded
+    assert DreamVectorEnv(1, debug_checkpoint, dtype="bfloat16").loaded is not one.loaded
 
 
 def test_a_checkpoint_written_anew_is_read_anew(tmp_path: Path, counting_store: Path) -> None:
     folder = save_debug_checkpoint(tmp_path / "model", counting_store)
-    first = DreamEnv(folder).vector.dreamer
+    first = DreamEnv(folder).vector.loaded
     (folder / "model.safetensors").touch()
-    assert DreamEnv(folder).vector.dreamer is not first
+    assert DreamEnv(folder).vector.loaded is not first
 
 
 def test_bfloat16_dreams_stay_near_and_keep_their_bytes(debug_checkpoint: Path) -> None:
@@ -269,7 +292,7 @@ def test_bfloat16_dreams_stay_near_and_keep_their_bytes(debug_checkpoint: Path) 
 
 
 def test_bytes_do_not_grow_with_time(debug_checkpoint: Path) -> None:
-    env = DreamVectorEnv(1, debug_checkpoint, horizon=1000, steps=1)
+    env = DreamVectorEnv(1, debug_checkpoint, horizon=1000, denoising_steps=1)
     env.reset(seed=0)
     held = env.state_nbytes
     for _ in range(100):

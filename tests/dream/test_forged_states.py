@@ -175,7 +175,7 @@ def test_a_reset_that_fails_while_it_watches_draws_nothing(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(type(env._slots._watched), "__getitem__", fail)
+    monkeypatch.setattr(type(env._slots._start_states), "__getitem__", fail)
     for seed in (None, 5):
         with pytest.raises(MemoryError):
             env.reset(seed=seed)

@@ -157,7 +157,7 @@ def test_a_dream_leaves_every_setting_and_all_chance_as_it_was(
 
 
 def test_a_state_from_inference_mode_can_be_gone_on_from_outside(debug_checkpoint: Path) -> None:
-    model = loading.load_dreamer(debug_checkpoint, dtype="float32").model
+    model = loading.load_for_dreaming(debug_checkpoint, dtype="float32").model
     action, noise = torch.tensor([1]), torch.zeros(model.noise_shape(1))
     frames = []
     for mode in (nullcontext, torch.inference_mode):
@@ -173,8 +173,8 @@ def test_threads_that_make_environments_at_once_load_the_weights_once(
     loading._load.cache_clear()
     with ThreadPoolExecutor(4) as threads:
         made = threads.map(lambda _: DreamEnv(debug_checkpoint, dtype="float32"), range(4))
-        dreamers = {id(env.vector.dreamer) for env in list(made)}
-    assert len(dreamers) == 1
+        loaded = {id(env.vector.loaded) for env in list(made)}
+    assert len(loaded) == 1
 
 
 FREED_ELSEWHERE = """

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream import memory
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.memory import EpisodeMemory, WithMemory, WithMemoryVector
 from dreamenv.dream.sb3 import VecWithMemory
 from dreamenv.dream.spawns import load_spawns
@@ -60,13 +60,13 @@ class LoggedEnv(CountingEnv):
 @pytest.fixture(scope="module")
 def model(debug_checkpoint: Path) -> WorldModel:
     """The debug model in float64."""
-    return deepcopy(load_dreamer(debug_checkpoint, dtype="float32").model).double()
+    return deepcopy(load_for_dreaming(debug_checkpoint, dtype="float32").model).double()
 
 
 @pytest.fixture
 def exact(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real environments of this test are watched by the float64 model."""
-    monkeypatch.setattr(memory, "load_dreamer", lambda *_: SimpleNamespace(model=model))
+    monkeypatch.setattr(memory, "load_for_dreaming", lambda *_: SimpleNamespace(model=model))
 
 
 def watched_at_once(model: WorldModel, env: LoggedEnv) -> tuple[np.ndarray, np.ndarray]:
@@ -256,6 +256,6 @@ def test_a_model_of_poses_is_refused(model: WorldModel, monkeypatch: pytest.Monk
         actions=replace(model.config.actions, n=0, low=(0.0,), high=(1.0,)),
     )
     posed = SimpleNamespace(model=SimpleNamespace(config=config))
-    monkeypatch.setattr(memory, "load_dreamer", lambda *_: posed)
+    monkeypatch.setattr(memory, "load_for_dreaming", lambda *_: posed)
     with pytest.raises(ConfigError, match="told poses.*one trained on actions"):
         EpisodeMemory(1)

@@ -58,7 +58,7 @@ def test_memory_handed_out_stays_as_it_was(counting: None) -> None:
 
 def test_the_space_of_memory(debug_checkpoint: Path) -> None:
     env = DreamVectorEnv(2, debug_checkpoint, observation="memory", render_mode="rgb_array")
-    memory = Box(-np.inf, np.inf, (env.dreamer.model.feature_size,), np.float32)
+    memory = Box(-np.inf, np.inf, (env.loaded.model.feature_size,), np.float32)
     expected = Dict(frame=Box(0, 255, (64, 64, 3), np.uint8), memory=memory)
     assert env.single_observation_space == expected
     observations, _ = env.reset(seed=0)
@@ -115,10 +115,10 @@ def test_an_episode_is_cut_where_trust_is_lost(counting: None) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"observation": "state"}, "observation is one of frame, memory, not 'state'"),
-        ({"reward": "largest"}, "reward is one of likeliest, expected, sampled, not 'largest'"),
-        ({"min_trust": 1.5}, "min_trust is from 0 to 1, not 1.5"),
-        ({"min_trust": float("nan")}, "min_trust is from 0 to 1, not nan"),
+        ({"observation": "state"}, "observation is one of 'frame', 'memory', not 'state'"),
+        ({"reward": "largest"}, "one of 'likeliest', 'expected', 'sampled', not 'largest'"),
+        ({"min_trust": 1.5}, "min_trust must be a number from 0 to 1, not 1.5"),
+        ({"min_trust": float("nan")}, "min_trust must be a number from 0 to 1, not nan"),
     ],
 )
 def test_impossible_arguments(

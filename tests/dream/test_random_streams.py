@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dreamenv.dream import random_streams as chance
-from dreamenv.dream.random_streams import Chance
+from dreamenv.dream import random_streams
+from dreamenv.dream.random_streams import RandomStreams
 
 SLOTS = 13
 
@@ -19,13 +19,13 @@ def drawn(threads: int, sampled: bool) -> tuple[NDArray, NDArray, list[float]]:
     noise = np.full((SLOTS, 2, 3), 7, np.float32)
     chances = np.zeros(SLOTS, np.float32)
     slots = [i for i in range(SLOTS) if i not in (2, 5)]
-    Chance(threads).draw(generators, slots, noise[:, :1], chances if sampled else None)
+    RandomStreams(threads).draw(generators, slots, noise[:, :1], chances if sampled else None)
     return noise, chances, [g.random() for g in generators]
 
 
 @pytest.mark.parametrize("sampled", [True, False])
 def test_threads_draw_what_one_would(sampled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chance, "SHARE", 2)
+    monkeypatch.setattr(random_streams, "SHARE", 2)
     for one, other in zip(drawn(1, sampled), drawn(4, sampled), strict=True):
         assert np.array_equal(one, other)
 
@@ -43,5 +43,5 @@ def test_a_slot_draws_noise_and_then_a_number() -> None:
 
 
 def test_only_beside_cuda_there_are_threads() -> None:
-    assert Chance.beside(torch.device("cpu")).threads == 1
-    assert Chance.beside(torch.device("cuda")).threads >= 1
+    assert RandomStreams.beside(torch.device("cpu")).threads == 1
+    assert RandomStreams.beside(torch.device("cuda")).threads >= 1

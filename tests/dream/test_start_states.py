@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dreamenv.dream.spawns import Spawns
-from dreamenv.dream.start_states import WatchedSpawns, watch
+from dreamenv.dream.start_states import StartStates, observe_contexts
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.config import ActionConfig, preset
 from dreamenv.world_model.model import WorldModel
@@ -38,9 +38,9 @@ def test_each_is_watched_once_while_there_is_room(
 
     monkeypatch.setattr(model, "observe", counting)
     names = spawns.frames[:, 0, 0, 0, 0].tolist()
-    size = watch(model, spawns, [0]).nbytes
+    size = observe_contexts(model, spawns, [0]).nbytes
     watched.clear()
-    kept = WatchedSpawns(model, spawns, room=2 * size)
+    kept = StartStates(model, spawns, room=2 * size)
     for spawn in (0, 1, 0, 1, 0):
         kept[spawn]
     assert watched == [names[0], names[1]]
@@ -49,7 +49,7 @@ def test_each_is_watched_once_while_there_is_room(
     assert watched == [names[0], names[1], names[2]]
     kept[1]
     assert watched[3:] == [names[1]]
-    tight = WatchedSpawns(model, spawns, room=0)
+    tight = StartStates(model, spawns, room=0)
     tight[3], tight[3]
     assert watched[4:] == [names[3]]
 
@@ -60,7 +60,7 @@ def test_what_is_kept_takes_the_bytes_that_are_counted(
 ) -> None:
     """Not those of all the frames that were watched, of which the memory is the last."""
     monkeypatch.setattr(model, "compute_dtype", dtype)
-    kept = WatchedSpawns(model, some_spawns(model, 3))
+    kept = StartStates(model, some_spawns(model, 3))
     for spawn in range(3):
         memory, features = kept[spawn]
         tensors = [features, *(tensor for _, tensor in memory.named_tensors())]
@@ -68,7 +68,7 @@ def test_what_is_kept_takes_the_bytes_that_are_counted(
         assert sum(storages.values()) == kept[spawn].nbytes
         assert kept[spawn].nbytes == model.initial_state(1).nbytes + features.nbytes
         assert len(storages) == 2, "many blocks leave holes"
-        watched, _ = watch(model, kept.spawns, [spawn])
+        watched, _ = observe_contexts(model, kept.spawns, [spawn])
         for (name, one), (_, other) in zip(
             memory.named_tensors(), watched.named_tensors(), strict=True
         ):

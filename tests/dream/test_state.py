@@ -90,7 +90,7 @@ def test_copies_go_on_like_the_original(
     env = begin(debug_checkpoint, mode)
     env.action_space.seed(3)
     twin = copied(env)
-    assert twin.dreamer is env.dreamer  # one model for all
+    assert twin.loaded is env.loaded  # one model for all
     assert np.array_equal(twin.action_space.sample(), env.action_space.sample())
     first = play(env)
     assert same(first, play(twin))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dreamenv.core.errors import CheckpointError
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.trust import TRUST, Trust, shortfall, trust_horizon
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
@@ -61,7 +61,7 @@ def test_the_shortfall_of_a_posterior_mean_is_its_variance() -> None:
 
 
 def test_a_real_frame_lacks_nothing(debug_checkpoint: Path) -> None:
-    model = load_dreamer(debug_checkpoint, "cpu", "float32").model
+    model = load_for_dreaming(debug_checkpoint, "cpu", "float32").model
     frames = torch.randint(256, (3, 4, 64, 64, 3), dtype=torch.uint8)
     actions = torch.zeros(3, 4, dtype=torch.int64)
     state, _ = model.observe(model.initial_state(3), frames, actions)
@@ -113,7 +113,7 @@ def calibrated(debug_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def steps_of(folder: Path) -> int:
-    return load_dreamer(folder, "cpu", "float32").model.config.sampler.steps
+    return load_for_dreaming(folder, "cpu", "float32").model.config.sampler.steps
 
 
 def test_what_is_saved_comes_back(calibrated: Path) -> None:

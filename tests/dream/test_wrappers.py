@@ -44,7 +44,7 @@ def strict() -> Iterator[None]:
 def test_gymnasium_checker_in_every_mode(
     debug_checkpoint: Path, observation: str, reward: str
 ) -> None:
-    arguments: dict[str, Any] = {"checkpoint": debug_checkpoint, "steps": 1, "horizon": 4}
+    arguments: dict[str, Any] = {"checkpoint": debug_checkpoint, "denoising_steps": 1, "horizon": 4}
     env = gymnasium.make("DreamEnv-v0", observation=observation, reward=reward, **arguments)
     check_env(env.unwrapped, skip_render_check=True)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dreamenv.agents import loading as agents
 from dreamenv.dream.spawns import Spawns
-from dreamenv.dream.start_states import WatchedSpawns
+from dreamenv.dream.start_states import StartStates
 from dreamenv.dream.trust import Trust
 from dreamenv.world_model.config import (
     ActionConfig,
@@ -180,17 +180,17 @@ def dream_of_the_ring(
 ) -> None:
     """Let every dream of "bundled:ring" be dreamt by an oracle that pays at some places."""
     model = RingOracle(pays)
-    dreamer = SimpleNamespace(
+    loaded = SimpleNamespace(
         model=model,
         spawns=spawns,
-        watched=WatchedSpawns(model, spawns),  # type: ignore[arg-type]
+        start_states=StartStates(model, spawns),  # type: ignore[arg-type]
         folder=Path("nowhere"),
         fingerprint=f"ring that pays at {pays}",
         env_id="Ring-v0",
         trust=lambda steps: NoTrust(missing="the ring was not calibrated"),
     )
     for module in ("dream.vector_env", "evaluation.gap.starts"):
-        monkeypatch.setattr(f"dreamenv.{module}.load_dreamer", lambda *_: dreamer)
+        monkeypatch.setattr(f"dreamenv.{module}.load_for_dreaming", lambda *_: loaded)
 
 
 class Walker:

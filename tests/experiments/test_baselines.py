@@ -259,7 +259,7 @@ def test_every_baseline_dreams_as_an_environment(name: str, checkpoints: Path) -
     """Slots of different ages step, end, begin anew, and are the same again from the same seed."""
     horizon, steps, staggered = 4, 9, np.array([False, True, False])
     actions = np.random.default_rng(0).integers(0, 5, (steps, 3))
-    env = DreamVectorEnv(3, checkpoints / name, horizon=horizon, steps=1, dtype="float32")
+    env = DreamVectorEnv(3, checkpoints / name, horizon=horizon, denoising_steps=1, dtype="float32")
 
     def play() -> list[tuple[np.ndarray, ...]]:
         seen = [env.reset(seed=[7, 8, 9])[:1]]
@@ -279,7 +279,9 @@ def test_every_baseline_dreams_as_an_environment(name: str, checkpoints: Path) -
     assert truncated == [[(on_time * 3)[t], late[t], (on_time * 3)[t]] for t in range(steps)]
     assert (len(set(sizes)) > 1) == (name == "causal_full")
     # Slot 0 in a batch of its own, where no other slot makes the cache longer.
-    alone = DreamVectorEnv(1, checkpoints / name, horizon=horizon, steps=1, dtype="float32")
+    alone = DreamVectorEnv(
+        1, checkpoints / name, horizon=horizon, denoising_steps=1, dtype="float32"
+    )
     frames = [alone.reset(seed=7)[0]] + [alone.step(action[:1])[0] for action in actions]
     crowd = [step[0] for i, step in enumerate(first) if i != 3]
     for one, among in zip(frames, crowd, strict=True):

@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.core.errors import (
+    ConfigError,
+    EnvironmentUsageError,
+    InvalidActionError,
+    ResetNeededError,
+)
 from dreamenv.real.memory_maze import EPISODE_STEPS, FAMILY
 from dreamenv.real.memory_maze.env import MemoryMazeEnv
 from dreamenv.real.memory_maze.policies import GoalSeekingPolicy
@@ -234,7 +239,7 @@ def test_render_is_the_last_observation(shared_maze: MemoryMazeEnv) -> None:
 def test_use_before_reset_is_refused(call: str) -> None:
     env = gymnasium.make("MemoryMaze-7x7-v0", render_mode="rgb_array").unwrapped
     arguments = (1,) if call == "step" else ()
-    with pytest.raises(EnvironmentUsageError, match=r"call reset\(\) first"):
+    with pytest.raises(ResetNeededError, match=r"call reset\(\) first"):
         getattr(env, call)(*arguments)
     env.close()
     with pytest.raises(EnvironmentUsageError, match="was closed"):
@@ -243,7 +248,7 @@ def test_use_before_reset_is_refused(call: str) -> None:
 
 def test_made_environment_says_what_to_do_when_stepped_first() -> None:
     env = gymnasium.make("MemoryMaze-7x7-v0")
-    with pytest.raises(EnvironmentUsageError, match=r"call reset\(\) first"):
+    with pytest.raises(ResetNeededError, match=r"call reset\(\) first"):
         env.step(1)
     env.close()
 
@@ -252,7 +257,7 @@ def test_impossible_actions_are_refused(shared_maze: MemoryMazeEnv) -> None:
     shared_maze.reset(seed=3)
     before = shared_maze.ground_truth()["agent_pos"]
     for action in (6, -1, 1.5, np.array([1, 2]), "forward", None):
-        with pytest.raises(EnvironmentUsageError, match="integer from 0 to 5"):
+        with pytest.raises(InvalidActionError, match="integer from 0 to 5"):
             shared_maze.step(action)  # type: ignore[arg-type]
         np.testing.assert_array_equal(shared_maze.ground_truth()["agent_pos"], before)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
+import pytest
 
 import dreamenv
 from tests.conftest import write_counting_store
@@ -37,7 +38,8 @@ def test_the_bundled_checkpoint_dreams_what_it_dreamt() -> None:
 def test_a_batch_of_dreams_is_what_it_was() -> None:
     with np.load(STORED / "dream.npz") as stored:
         then = dict(stored)
-    envs = gymnasium.make_vec("DreamEnv-MemoryMaze-v0", 3, dtype="float32", steps=2)
+    with pytest.warns(DeprecationWarning, match="'steps' is called 'denoising_steps' now"):
+        envs = gymnasium.make_vec("DreamEnv-MemoryMaze-v0", 3, dtype="float32", steps=2)
     frames = [envs.reset(seed=[5, 6, 7])[0]]
     frames += [envs.step(actions)[0] for actions in then["vector_actions"]]
     assert differs(np.stack(frames), then["vector"]) <= ROUNDING

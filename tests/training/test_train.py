@@ -67,7 +67,7 @@ def test_the_command_trains_a_model_that_dreams(
     env.reset(seed=0)
     ends = [env.step(env.action_space.sample())[2:4] for _ in range(2)]
     assert not any(ends[0]) and any(ends[1])  # by the horizon, or because the model says so
-    assert env.vector.dreamer.spawns.frames.shape == (3, 5, 64, 64, 3)
+    assert env.vector.loaded.spawns.frames.shape == (3, 5, 64, 64, 3)
 
     records = [json.loads(line) for line in (Path(run.out) / "metrics.jsonl").open()]
     steps = {(r["stage"], r["kind"]): [] for r in records}  # type: ignore[var-annotated]
@@ -227,7 +227,7 @@ def test_short_episodes_train_and_dream(tmp_path: Path, make_run: MakeRun, few_c
     write_counting_store(short, episodes=2, steps=2)
     run = make_run(data=str(short), window=12, spawn_frames=32)
     assert run_command(run) == 0
-    spawns = DreamEnv(run.out).vector.dreamer.spawns
+    spawns = DreamEnv(run.out).vector.loaded.spawns
     assert spawns.frames.shape[1] == 7  # of eight frames; from the last one nothing goes on
     last = [json.loads(line) for line in (Path(run.out) / "metrics.jsonl").open()][-1]
     found = {key for key in last if key.startswith("psnr_step")}

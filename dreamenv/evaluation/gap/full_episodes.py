@@ -36,8 +36,8 @@ def real_world(
         spec,
         config.real_kwargs,
         str(arguments["checkpoint"]),
-        dream.dreamer.fingerprint,
-        dream.dreamer.model.config.frame_size,
+        dream.loaded.fingerprint,
+        dream.loaded.model.config.frame_size,
         horizon,
         config.match_tolerance,
     )
@@ -110,8 +110,8 @@ def _whole_episodes(
                 "real": spec.id,
                 "kwargs": config.real_kwargs,
                 "agent": agent.identity,
-                "memory": dream.dreamer.fingerprint if agent.observation == "memory" else None,
-                "size": dream.dreamer.model.config.frame_size,
+                "memory": dream.loaded.fingerprint if agent.observation == "memory" else None,
+                "size": dream.loaded.model.config.frame_size,
                 "seed": config.seed + column,
                 "steps": steps,
             }

@@ -99,9 +99,9 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
         "dreamenv": dreamenv.__version__,
         "dream": {
             "id": config.dream,
-            "weights_sha256": dream.dreamer.fingerprint,
-            "model_trained_on": dream.dreamer.env_id,
-            "denoising_passes": dream.steps or dream.dreamer.model.config.sampler.steps,
+            "weights_sha256": dream.loaded.fingerprint,
+            "model_trained_on": dream.loaded.env_id,
+            "denoising_passes": dream.denoising_steps or dream.loaded.model.config.sampler.steps,
             "reward": dream.reward,
         },
         "real": {"id": config.real, "kwargs": config.real_kwargs},
@@ -144,16 +144,16 @@ def _foresight(
             clips[agent.label] = _own_clips(reached, pairs.real[agent.label], config), context
     if config.rollouts is not None and config.clips:
         length = _watched(spawns) + config.clip_horizon
-        size = dream.dreamer.model.config.frame_size
+        size = dream.loaded.model.config.frame_size
         drawn = draw_clips(RolloutStore(config.rollouts), config.clips, length, size, config.seed)
         clips["rollouts"] = drawn, _watched(spawns)
     return {
         name: measure_foresight(
-            dream.dreamer.model,
+            dream.loaded.model,
             part,
             spawns.spawns.frames.mean((0, 1), np.float64),
-            dream.dreamer.trust(dream.steps),
-            dream.steps,
+            dream.loaded.trust(dream.denoising_steps),
+            dream.denoising_steps,
             watched,
             config.seed,
             progress=config.progress,

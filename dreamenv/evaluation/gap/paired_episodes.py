@@ -115,10 +115,10 @@ def _play_dreams(
         dream = dreams.of(agent.observation)
         key = {
             "protocol": PROTOCOL,
-            "dream": dream.dreamer.fingerprint,
+            "dream": dream.loaded.fingerprint,
             "reward": dream.reward,
-            "steps": dream.steps,
-            "dtype": str(dream.dreamer.model.compute_dtype),
+            "steps": dream.denoising_steps,
+            "dtype": str(dream.loaded.model.compute_dtype),
             "agent": agent.identity,
             "spawns": spawns.identity(),
             "horizon": config.horizon,

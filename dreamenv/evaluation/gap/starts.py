@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dreamenv.core.errors import ConfigError
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.spawns import Spawns, spawn_length, spawns_from_rollouts
 from dreamenv.evaluation.gap.episodes import digest
 from dreamenv.rollouts.store import RolloutStore
@@ -81,13 +81,13 @@ def choose_spawns(
     """
     if count < 1:
         raise ConfigError(f"spawns must be at least 1, not {count}")
-    dreamer = load_dreamer(checkpoint)
+    loaded = load_for_dreaming(checkpoint)
     about: dict[str, Any] = {"latest_start": latest_start}
     if rollouts is not None:
         store = RolloutStore(rollouts)
         length = spawn_length(store, LENGTH)
         spawns = spawns_from_rollouts(
-            dreamer.folder, rollouts, count, length, seed, near_rewards, latest_start
+            loaded.folder, rollouts, count, length, seed, near_rewards, latest_start
         )
         about |= {
             "from": "rollouts",
@@ -99,7 +99,7 @@ def choose_spawns(
         raise ConfigError(
             "the share of spawns near rewards is drawn from rollouts: give --rollouts"
         )
-    own = dreamer.spawns
+    own = loaded.spawns
     if any("actions" not in source for source in own.sources):
         raise ConfigError(
             f"the spawns of {checkpoint} were stored by an earlier version and do not say how to "

@@ -9,8 +9,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Space
 from gymnasium.vector import AutoresetMode
 
+from dreamenv.core.deprecation import current_names
 from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError
+from dreamenv.dream.arguments import RENAMED
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.spaces import observation_space
 from dreamenv.dream.spawns import Spawns
@@ -45,8 +47,9 @@ def dream_arguments(env_id: str, kwargs: dict[str, Any] | None = None) -> dict[s
     ours = sorted(set(SET_HERE) & set(kwargs or {}))
     if ours:
         raise ConfigError(f"leave {ours[0]!r} out of the dream's arguments: it is set here")
-    own = {name: value for name, value in spec.kwargs.items() if name not in SET_HERE}
-    return {"checkpoint": DEFAULT_CHECKPOINT, **own, **(kwargs or {})}
+    registered, given = (current_names(found, **RENAMED) for found in (spec.kwargs, kwargs or {}))
+    own = {name: value for name, value in registered.items() if name not in SET_HERE}
+    return {"checkpoint": DEFAULT_CHECKPOINT, **own, **given}
 
 
 def make_dream(
@@ -86,7 +89,7 @@ def require_alike(
             f"{spec.id} takes actions from {actions}, the dream from {dream.single_action_space}; "
             f"{advice}"
         )
-    shape = observation_space(dream.dreamer.model, "frame").shape
+    shape = observation_space(dream.loaded.model, "frame").shape
     assert shape is not None
     found = observations.shape or ()
     if observations.dtype != np.uint8 or len(found) != 3 or found[-1] != shape[-1]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamenv.core.errors import ConfigError
-from dreamenv.dream.loading import load_dreamer
+from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.trust import Trust, raw_latents, shortfall
 from dreamenv.evaluation.metrics.held_out_data import (
     describe_store,
@@ -260,7 +260,7 @@ def prepare(
         },
         "data": describe_store(store),
     }
-    return load_dreamer(folder, device).model, drawn, about
+    return load_for_dreaming(folder, device).model, drawn, about
 
 
 def mean_frame(clips: Clips) -> np.ndarray:

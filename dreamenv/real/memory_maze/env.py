@@ -8,7 +8,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.core.errors import (
+    ConfigError,
+    EnvironmentUsageError,
+    InvalidActionError,
+    ResetNeededError,
+)
 from dreamenv.real.memory_maze import ACTIONS
 from dreamenv.real.memory_maze.simulator import IMAGE_SIZE, SIZES, MazeSimulator
 
@@ -79,12 +84,13 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         """Take one action.
 
         Raises:
-            EnvironmentUsageError: before the first reset, or for an action outside 0 to 5.
+            ResetNeededError: before the first reset.
+            InvalidActionError: the action is outside 0 to 5.
         """
         simulator = self._open_simulator()
         self._require_reset("step")
         if not self.action_space.contains(action):
-            raise EnvironmentUsageError(
+            raise InvalidActionError(
                 f"Action {action!r} is outside the action space: give one integer from 0 to "
                 f"{len(ACTIONS) - 1} ({', '.join(ACTIONS)})."
             )
@@ -151,6 +157,6 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     def _require_reset(self, call: str) -> None:
         if self._frame is None:
-            raise EnvironmentUsageError(
+            raise ResetNeededError(
                 f"{call}() was called before reset(); call reset() first to begin an episode."
             )
