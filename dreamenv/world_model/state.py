@@ -23,6 +23,8 @@ of the frames before, oldest first, (slots, frames, tokens, heads, head dim)."""
 MOST_FRAMES = 2**40
 """No dream has gone on for as long: counters stay far from where they would overflow."""
 GROWING = ("keys", "values")
+ACTIONS = "actions"
+"""What some memories keep besides floats: the actions that led to their frames."""
 """Where full attention adds a frame per frame; everything else keeps its size."""
 
 
@@ -185,7 +187,10 @@ class State:
             if self._fixed_from(name) == 2 and torch.is_tensor(tensor) and tensor.ndim > 1:
                 # As long as the longest of the slots that it was taken with.
                 shape[1] = max([*counts.tolist(), tensor.shape[1]])
-            if not of_floats(tensor, tuple(shape)):
+            if name.endswith(ACTIONS):
+                if not _of_actions(tensor, wanted[name], tuple(shape)):
+                    return f"{name} must be actions, or none, of the shape {tuple(shape)}"
+            elif not of_floats(tensor, tuple(shape)):
                 return f"{name} must be finite floats of the shape {tuple(shape)}"
         if not bool(((other.level >= 0) & (other.level <= 1)).all()):
             return f"signal levels are from 0 to 1, not {other.level.tolist()}"
@@ -203,6 +208,15 @@ def _last_frames(count: int, *caches: Tensor) -> list[Tensor]:
         padding = [0, 0] * (cache.ndim - 2) + [max(0, count - cache.shape[1]), 0]
         sized.append(torch.nn.functional.pad(cache, padding)[:, max(0, cache.shape[1] - count) :])
     return sized
+
+
+def _of_actions(tensor: object, like: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether something is a tensor of actions; −1 or NaN stands where none led to a frame."""
+    if not isinstance(tensor, Tensor) or tensor.dtype != like.dtype:
+        return False
+    if tensor.is_floating_point():
+        return of_floats(tensor.nan_to_num(), shape) and not bool(tensor.isinf().any())
+    return of_floats(tensor.float(), shape) and bool((tensor >= -1).all())
 
 
 def of_floats(tensor: object, shape: tuple[int, ...]) -> bool:

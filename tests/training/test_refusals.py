@@ -213,11 +213,3 @@ def test_a_run_is_not_continued_as_another_model(
             train(make_run(**{**pose, name: value}))
     assert Path(make_run().out, "train_config.json").read_bytes() == before
     train(make_run(**pose))
-
-
-def test_held_out_episodes_that_are_training_data_are_told(make_run: MakeRun) -> None:
-    with (
-        pytest.warns(UserWarning, match="3 of the 3 held-out episodes .* another --seed"),
-        pytest.raises(AssertionError, match="tokenizer began to train"),
-    ):
-        train(make_run())
