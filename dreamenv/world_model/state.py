@@ -23,9 +23,9 @@ of the frames before, oldest first, (slots, frames, tokens, heads, head dim)."""
 MOST_FRAMES = 2**40
 """No dream has gone on for as long: counters stay far from where they would overflow."""
 GROWING = ("keys", "values")
+"""Where full attention adds a frame per frame; everything else keeps its size."""
 ACTIONS = "actions"
 """What some memories keep besides floats: the actions that led to their frames."""
-"""Where full attention adds a frame per frame; everything else keeps its size."""
 
 
 @dataclass
