@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dreamenv.rollouts.store import RolloutStore as RolloutStore
     from dreamenv.rollouts.writer import RolloutWriter as RolloutWriter
     from dreamenv.training.config import TrainConfig as TrainConfig
-    from dreamenv.training.run import train_world_model as train_world_model
+    from dreamenv.training.train import train_world_model as train_world_model
     from dreamenv.world_model.checkpoint import load_world_model as load_world_model
     from dreamenv.world_model.config import WorldModelConfig as WorldModelConfig
     from dreamenv.world_model.model import WorldModel as WorldModel
@@ -56,7 +56,7 @@ _PLACES = {
     "make_dream_vec_env": "dream.sb3",
     "measure_gap": "evaluation.gap.measure",
     "train_agent": "agents",
-    "train_world_model": "training.run",
+    "train_world_model": "training.train",
     "write_report": "evaluation.gap.report",
 }
 """Public name → the module it is loaded from at its first use."""

@@ -75,7 +75,7 @@ Reading = dict[str, Any]
 
 def _suite_base() -> WorldModelConfig:
     plain = preset(MEMORY_MAZE.preset).to_dict()
-    return WorldModelConfig.from_dict(overlay(plain, json.dumps(MEMORY_MAZE.architecture)))
+    return WorldModelConfig.from_dict(overlay(plain, MEMORY_MAZE.architecture))
 
 
 def _suite_objective() -> ObjectiveConfig:

@@ -21,8 +21,9 @@ def training_flops(model: WorldModel, config: TrainConfig) -> int:
     gradients are dropped and its weights stay.
     """
     forcing_from = config.self_forcing_from * config.dynamics.steps
+    window_at = config.curriculum.window_at
     kinds = collections.Counter(
-        (config.window_at(step), step >= forcing_from) for step in range(config.dynamics.steps)
+        (window_at(step), step >= forcing_from) for step in range(config.dynamics.steps)
     )
     needed_gradients = {p: p.requires_grad for p in model.parameters()}
     for module in (model.dynamics, model.head):

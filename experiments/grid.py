@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ import torch
 from dreamenv.core.errors import ConfigError
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.fit_config import FITTED, overlay
-from dreamenv.training.train import CONTEXT, HORIZON, _require_trainable
+from dreamenv.training.held_out import CONTEXT, HORIZON
+from dreamenv.training.plan import require_trainable
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig, from_plain, preset
 from dreamenv.world_model.model import WorldModel
@@ -128,7 +128,7 @@ class Grid:
         )
 
     def train_config(self, cell: Cell, seed: int) -> TrainConfig:
-        """What `dreamenv.training.train.train` is told.
+        """What `dreamenv.training.train.train_world_model` is told.
 
         Raises:
             ConfigError: the cell's changes do not fit; begins with its name.
@@ -137,8 +137,7 @@ class Grid:
         try:
             plain = dataclasses.asdict(TrainConfig(data="", held_out="", out=""))
             for changes in (suite.training, cell.training):
-                plain = overlay(plain, json.dumps(changes))
-            architecture = json.dumps(self._plain_architecture(cell))
+                plain = overlay(plain, changes)
             # Whole paths: a run refuses to go on with a tokenizer from another one.
             out = self.out.resolve()
             return from_plain(
@@ -149,7 +148,7 @@ class Grid:
                     "held_out": str(self.store(suite.held_out)),
                     "out": str(out / "jobs" / cell.name / f"seed{seed}" / "run"),
                     "preset": suite.preset,
-                    "architecture": architecture,
+                    "architecture": self._plain_architecture(cell),
                     "tokenizer_from": suite.tokenizer_from or str(out / TOKENIZER / RUN),
                     "latents": str(out / "latents.npz"),
                     "seed": seed,
@@ -171,9 +170,9 @@ class Grid:
         if suite.tokenizer_from:
             source, _ = read_config(checkpoint_folder(suite.tokenizer_from))
             plain["tokenizer"] = dataclasses.asdict(source.tokenizer)
-        base = WorldModelConfig.from_dict(overlay(plain, json.dumps(suite.architecture)))
+        base = WorldModelConfig.from_dict(overlay(plain, suite.architecture))
         changed = _baseline(cell.baseline, base, suite.window).to_dict()
-        return WorldModelConfig.from_dict(overlay(changed, json.dumps(cell.architecture)))
+        return WorldModelConfig.from_dict(overlay(changed, cell.architecture))
 
     def check(self) -> None:
         """Refuse a grid in which some cell cannot be trained or measured.
@@ -194,7 +193,7 @@ class Grid:
 
     def _check(self, cell: Cell) -> None:
         suite, config = self.suite, self.train_config(cell, seed=0)
-        _require_trainable(config, self.architecture(cell))
+        require_trainable(config, self.architecture(cell))
         for group in cell.groups:
             if group not in GROUPS:
                 raise ConfigError(f"there is no group {group!r}; there are {', '.join(GROUPS)}")

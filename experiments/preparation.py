@@ -24,7 +24,8 @@ from dreamenv.rollouts.settings import (
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.data import LatentWindows
 from dreamenv.training.fit_config import model_config
-from dreamenv.training.train import take_tokenizer, train
+from dreamenv.training.plan import take_tokenizer
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.model import WorldModel
 from experiments.grid import Grid
 from experiments.job import fingerprint
@@ -123,7 +124,7 @@ def _train_tokenizer(grid: Grid, say: Say) -> None:
         return
     say("training the tokenizer that all cells share")
     job.enter()
-    run = train(grid.tokenizer_config())
+    run = train_world_model(grid.tokenizer_config())
     lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
     records = [r for r in map(json.loads, lines) if r["stage"] == "tokenizer"]
     held_out = [r for r in records if r["kind"] == "held_out"]
@@ -136,7 +137,8 @@ def _encode(grid: Grid) -> None:
     """Write the file of encoded rollouts that all cells share, unless it is there."""
     config = grid.train_config(grid.suite.cells[0], seed=0)
     store = RolloutStore(config.data)
-    model = WorldModel(model_config(config, store)).to(pick_device(config.device))
+    held_out = RolloutStore(config.held_out)
+    model = WorldModel(model_config(config, store, held_out)).to(pick_device(config.device))
     model.compute_dtype = getattr(torch, config.dtype)
     take_tokenizer(model, config.tokenizer_from)
-    LatentWindows(store, model, Path(config.latents), window=2, pose=config.pose.split(","))
+    LatentWindows(store, model, Path(config.latents), window=2, pose=config.pose_infos)

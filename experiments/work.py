@@ -15,7 +15,7 @@ from dreamenv.core.machine import machine
 from dreamenv.core.reading import read_object
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.train import train
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import load_world_model
 from dreamenv.world_model.model import WorldModel
 from experiments.flops import training_flops
@@ -35,7 +35,7 @@ def train_and_measure(grid: Grid, job: Job) -> dict[str, Any]:
         DreamEnvError: of training or of a task.
     """
     config = grid.train_config(grid.cell(job.cell), job.seed)
-    folder = train(config)
+    folder = train_world_model(config)
     model = load_world_model(folder, pick_device(config.device))
     model.compute_dtype = getattr(torch, config.dtype)
     cost = training_cost(model, config, folder)

@@ -98,12 +98,13 @@ def save_debug_checkpoint(folder: Path, store: Path) -> Path:
     from dreamenv.dream.spawns import save_spawns
     from dreamenv.rollouts.store import RolloutStore
     from dreamenv.training.config import TrainConfig
-    from dreamenv.training.train import model_config
+    from dreamenv.training.fit_config import model_config
     from dreamenv.world_model.checkpoint import save_world_model
     from dreamenv.world_model.model import WorldModel
 
     torch.manual_seed(0)
-    model = WorldModel(model_config(TrainConfig("", "", "", preset="debug"), RolloutStore(store)))
+    real = RolloutStore(store)
+    model = WorldModel(model_config(TrainConfig("", "", "", preset="debug"), real, real))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -6,7 +6,7 @@ import sys
 
 from dreamenv.cli import INTERRUPTED
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.run import train_world_model
+from dreamenv.training.train import train_world_model
 
 Options = TrainConfig
 

@@ -220,10 +220,20 @@ def save_spawns(
         RolloutError, ConfigError: as `spawns_from_rollouts`; what was stored stays.
     """
     spawns = spawns_from_rollouts(folder, rollouts, count, length, near_rewards=near_rewards)
+    write_spawns(folder, spawns)
+
+
+def write_spawns(folder: str | Path, spawns: Spawns) -> None:
+    """Write spawns into a checkpoint folder, in the place of those that are there.
+
+    Raises:
+        ConfigError: they are larger than a checkpoint may hold; what was stored stays.
+    """
     if spawns.frames.nbytes > MOST_BYTES // 2:
         raise ConfigError(
-            f"{count} spawns of {length} frames take {spawns.frames.nbytes / 2**30:.1f} GiB, more "
-            "than a checkpoint may hold; draw fewer or shorter ones"
+            f"{len(spawns)} spawns of {spawns.frames.shape[1]} frames take "
+            f"{spawns.frames.nbytes / 2**30:.1f} GiB, more than a checkpoint may hold; draw fewer "
+            "or shorter ones"
         )
     buffer = io.BytesIO()
     np.savez_compressed(

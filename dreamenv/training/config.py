@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.ranges import require_ranges
+from dreamenv.core.reading import parse_json
+from dreamenv.training.curriculum import Curriculum
 from dreamenv.training.rewards import KINDS
 from dreamenv.world_model.objective import ObjectiveConfig
 
@@ -58,8 +64,9 @@ class TrainConfig:
     """Run folder; the same command continues what stands there."""
     preset: str = "small"
     """Sizes of the model: debug, small, base or paper."""
-    architecture: str = ""
-    """JSON laid over the preset's configuration, such as '{"dynamics": {"scan": "none"}}'."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """Changes to the preset's configuration: dynamics.scan=none dynamics.width=128, and in Python
+    {"dynamics": {"scan": "none", "width": 128}}."""
     tokenizer_from: str = ""
     """A checkpoint folder whose tokenizer is used as it is; training it is then left out."""
     weights_from: str = ""
@@ -135,20 +142,30 @@ class TrainConfig:
     spawn_frames: int = 32
     """Real frames in each of them; fewer if half of the held-out episodes have no more."""
 
-    def window_at(self, step: int) -> int:
-        """Frames per window at update `step` of the dynamics."""
-        if not self.window_from:
-            return self.window
-        doublings = math.ceil(math.log2(self.window / self.window_from))
-        growing = self.window_growth * self.dynamics.steps
-        done = 1.0 if step >= growing else step / growing
-        return min(self.window, self.window_from * 2 ** int(done * doublings))
+    @property
+    def curriculum(self) -> Curriculum:
+        """What changes from update to update of the dynamics."""
+        return Curriculum(
+            self.dynamics.steps,
+            self.window,
+            self.window_from,
+            self.window_growth,
+            self.segments,
+            self.objective,
+            self.self_forcing_from,
+            self.shortcut_from,
+        )
 
-    def segments_at(self, step: int) -> int:
-        """Segments of a window at update `step` of the dynamics."""
-        return max(1, self.window_at(step) * self.segments // self.window)
+    @property
+    def pose_infos(self) -> tuple[str, ...]:
+        """The infos that make up a pose; none if frames are conditioned on actions."""
+        return tuple(self.pose.split(",")) if self.conditioning == "pose" else ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.architecture, str):
+            message = "architecture is a mapping now, not JSON text"
+            warnings.warn(message, DeprecationWarning, stacklevel=3)
+        object.__setattr__(self, "architecture", read_architecture(self.architecture))
         require_ranges(
             self,
             {"threads": 0, "shortcut_passes": 0, "seed": 0},
@@ -164,7 +181,7 @@ class TrainConfig:
         if self.shortcut_passes and not self.weights_from:
             raise ConfigError(
                 "shortcut_passes is for a model that begins with weights_from; for a new one set "
-                """architecture '{"dynamics": {"shortcut_passes": 8}}'"""
+                "architecture dynamics.shortcut_passes=8"
             )
         if self.rewards not in KINDS:
             raise ConfigError(f"rewards are {', '.join(KINDS)}, not {self.rewards!r}")
@@ -205,3 +222,19 @@ class TrainConfig:
         for name in ("log_every", "evaluate_every", "checkpoint_every", "spawns", "spawn_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+def read_architecture(changes: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Changes to an architecture as plain data, from a mapping or from the JSON text of one.
+
+    Raises:
+        ConfigError: they are neither, or hold what JSON cannot.
+    """
+    try:
+        text = changes if isinstance(changes, str) else json.dumps(changes)
+        plain = parse_json(text or "{}")
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"architecture is no JSON ({error}): {changes}") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"architecture must be a mapping or a JSON object, not {changes}")
+    return plain

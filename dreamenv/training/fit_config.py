@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dreamenv.core.errors import ConfigError
-from dreamenv.core.reading import parse_json
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
@@ -23,13 +23,17 @@ FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channel
 
 
 def model_config(
-    config: TrainConfig, store: RolloutStore, resumed: WorldModelConfig | None = None
+    config: TrainConfig,
+    store: RolloutStore,
+    held_out: RolloutStore,
+    resumed: WorldModelConfig | None = None,
 ) -> WorldModelConfig:
     """The preset, fitted to a store's actions or poses and rewards, with the run's own changes.
 
     Args:
         config: of the run.
         store: its rollouts.
+        held_out: those that it is measured on, whose poses are to be known too.
         resumed: the model of the run so far, which may have seen fewer rollouts: what rewards and
             poses it knows it keeps.
 
@@ -39,7 +43,7 @@ def model_config(
         RolloutError: poses are wanted, and the store has none; or its actions cannot be dreamt.
     """
     if config.conditioning == "pose":
-        actions = _pose_box(config, store)
+        actions = _pose_box(config.pose_infos, store, held_out)
     else:
         actions = ActionConfig.of(space_to_dict(require_action_space(store.action_space)))
     before = None
@@ -111,27 +115,19 @@ def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelC
     return dataclasses.replace(source, dynamics=dynamics)
 
 
-def overlay(whole: dict[str, Any], changes: str) -> dict[str, Any]:
-    """Nested plain data with the JSON object `changes` laid over it."""
-    try:
-        parsed = parse_json(changes or "{}")
-    except ValueError as error:
-        raise ConfigError(f"architecture is no JSON ({error}): {changes}") from None
-    if not isinstance(parsed, dict):
-        raise ConfigError(f"architecture must be a JSON object, not {changes}")
+def overlay(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain data with `changes` laid over it."""
 
     def lay(below: Any, above: Any) -> Any:
-        if isinstance(below, dict) and isinstance(above, dict):
-            return below | {key: lay(below.get(key), value) for key, value in above.items()}
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            return {**below} | {key: lay(below.get(key), value) for key, value in above.items()}
         return above
 
-    return lay(whole, parsed)
+    return lay(whole, changes)
 
 
-def _pose_box(config: TrainConfig, store: RolloutStore) -> ActionConfig:
+def _pose_box(keys: Sequence[str], *stores: RolloutStore) -> ActionConfig:
     """Whole numbers between which all poses lie, held-out ones, where dreams begin, included."""
-    keys = config.pose.split(",")
-    stores = (store, RolloutStore(config.held_out))
     poses = [read_poses(s, i, keys) for s in stores for i in range(s.num_episodes)]
     low = np.floor(np.min([p.min(0) for p in poses], 0))
     high = np.maximum(np.ceil(np.max([p.max(0) for p in poses], 0)), low + 1)

@@ -12,8 +12,7 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.rewards import all_rewards, fit_rewards, say_rewards
 from dreamenv.training.stretches import Stretches
-from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
-from dreamenv.world_model.config import WorldModelConfig
+from dreamenv.world_model.config import RewardConfig
 
 
 def require_apart(store: RolloutStore, held_out: RolloutStore) -> None:
@@ -66,12 +65,25 @@ def _ends_alike(one: RolloutStore, i: int, other: RolloutStore, j: int) -> bool:
 
 
 def describe_data(
-    config: TrainConfig,
     store: RolloutStore,
-    model: WorldModelConfig,
-    resumed: WorldModelConfig | None = None,
+    rewards: RewardConfig,
+    known: RewardConfig | None = None,
+    *,
+    kind: str,
+    window: int,
+    stride: int,
+    ends: float,
 ) -> list[str]:
     """Lines on what share of the rollouts trains the dynamics, and what their rewards are.
+
+    Args:
+        store: the rollouts.
+        rewards: those that the model is to know.
+        known: those that it knows already, if it was trained before.
+        kind: of rewards, as the run was told.
+        window: most frames of a window.
+        stride: every so many frames of an episode make a window.
+        ends: share of windows that end where an episode terminated.
 
     Raises:
         ConfigError: windows are to end where episodes terminate, and none does.
@@ -79,7 +91,7 @@ def describe_data(
     lengths = store.lengths + 1
     ended = [bool(store.read_steps(i)["terminated"][-1:].any()) for i in range(store.num_episodes)]
     terminated = np.array(ended)
-    stretches = Stretches(lengths, terminated, config.window, config.stride)
+    stretches = Stretches(lengths, terminated, window, stride)
     lines = [
         f"data: {int(lengths.sum()):,} frames of {len(lengths)} episodes; every frame with one "
         f"before it is trained on equally often, in {stretches.episodes} of the episodes"
@@ -88,25 +100,19 @@ def describe_data(
         shortest, longest = int(lengths.min()), int(lengths.max())
         lines.append(
             f"windows: {stretches.shorter / len(lengths):.0%} of the episodes ({shortest} … "
-            f"{longest} frames) are shorter than a window of {config.window} and padded; "
+            f"{longest} frames) are shorter than a window of {window} and padded; "
             f"{stretches.filled:.0%} of all places are filled"
         )
-        if config.stride * (config.window - 1) >= longest:
+        if stride * (window - 1) >= longest:
             lines.append("windows: no episode is that long: a shorter window trains in less time")
     if stretches.endings:
         lines.append(
-            f"ends: {int(terminated.sum())} episodes terminated; {config.ends:.0%} of windows end "
+            f"ends: {int(terminated.sum())} episodes terminated; {ends:.0%} of windows end "
             "there, beside those of the others that do"
         )
-    elif config.ends not in (0, TrainConfig.ends):
-        raise ConfigError(
-            f"ends {config.ends} has no effect: no episode of {store.path} terminated"
-        )
+    elif ends not in (0, TrainConfig.ends):
+        raise ConfigError(f"ends {ends} has no effect: no episode of {store.path} terminated")
     else:
         lines.append("ends: no episode terminated, so dreams will not end by themselves")
-    before = resumed
-    if before is None and config.weights_from:
-        before, _ = read_config(checkpoint_folder(config.weights_from))
-    known = None if before is None else before.rewards
-    _, why = fit_rewards(all_rewards(store), config.rewards, known)
-    return [*lines, say_rewards(model.rewards, why)]
+    _, why = fit_rewards(all_rewards(store), kind, known)
+    return [*lines, say_rewards(rewards, why)]

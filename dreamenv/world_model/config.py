@@ -353,6 +353,8 @@ def _convert(hint: Any, value: Any) -> Any:
         hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
         if len(hints) == len(value):
             return tuple(_convert(h, v) for h, v in zip(hints, value, strict=True))
+    elif typing.get_origin(hint) is dict and isinstance(value, dict):
+        return dict(value)
     elif isinstance(hint, type) and not dataclasses.is_dataclass(hint):
         fits = isinstance(value, (int, float) if hint is float else hint)
         if fits and (hint is bool or not isinstance(value, bool)):

@@ -26,7 +26,7 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.worker import record_episode
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.train import model_config
+from dreamenv.training.fit_config import model_config
 from dreamenv.world_model.checkpoint import load_world_model, save_world_model
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig
 from tests.conftest import save_debug_checkpoint
@@ -193,7 +193,7 @@ def test_a_model_is_trained_only_on_actions_that_can_be_dreamt(counting_store: P
     store = RolloutStore(counting_store)  # as earlier versions collected it
     store.action_space = Box(-np.inf, np.inf, (2,), np.float32)
     with pytest.raises(RolloutError, match="no bounds.*TransformAction"):
-        model_config(TrainConfig("", "", "", preset="debug"), store)
+        model_config(TrainConfig("", "", "", preset="debug"), store, store)
 
 
 def test_fine_tuning_takes_over_the_space_of_the_rollouts(
@@ -208,5 +208,5 @@ def test_fine_tuning_takes_over_the_space_of_the_rollouts(
     model.config = WorldModelConfig.from_dict(data)
     save_world_model(tmp_path / "old", model, {"env_id": "Counting-v0"})
     run = TrainConfig("", "", "", preset="debug", weights_from=str(tmp_path / "old"))
-    found = model_config(run, RolloutStore(store))
+    found = model_config(run, RolloutStore(store), RolloutStore(store))
     assert space_from_dict(found.actions.space()) == real.action_space

@@ -14,7 +14,7 @@ import torch
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.training.train import train
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import load_world_model
 from experiments import preparation
 from experiments.grid import Grid
@@ -96,7 +96,7 @@ def test_everything_is_made(made: Path) -> None:
 
 
 def test_nothing_is_made_twice(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forbid(monkeypatch, "collect", "train", "draw")
+    forbid(monkeypatch, "collect", "train_world_model", "draw")
     before = (prepared / "latents.npz").stat().st_mtime_ns
     prepare(Grid(walking_suite(), prepared), say=quiet)
     assert (prepared / "latents.npz").stat().st_mtime_ns == before
@@ -107,7 +107,7 @@ def test_cells_train_on_what_was_made(prepared: Path, monkeypatch: pytest.Monkey
     before = (prepared / "latents.npz").stat().st_mtime_ns
     tokenizer = load_world_model(prepared / "tokenizer" / "run").tokenizer.state_dict()
     for cell in grid.suite.cells:
-        folder = train(grid.train_config(cell, seed=1))
+        folder = train_world_model(grid.train_config(cell, seed=1))
         taken = load_world_model(folder).tokenizer.state_dict()
         assert all(torch.equal(taken[name], tensor) for name, tensor in tokenizer.items())
     assert (prepared / "latents.npz").stat().st_mtime_ns == before, "both use the same file"
@@ -116,7 +116,7 @@ def test_cells_train_on_what_was_made(prepared: Path, monkeypatch: pytest.Monkey
 def test_other_rollouts_than_the_suites_are_refused(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid(monkeypatch, "train")
+    forbid(monkeypatch, "train_world_model")
     other = dataclasses.replace(walking_suite().held_out, seed=5)
     with pytest.raises(RolloutError, match="collected with seed = 1, not 5"):
         prepare(Grid(walking_suite(held_out=other), prepared), say=quiet)
@@ -125,7 +125,7 @@ def test_other_rollouts_than_the_suites_are_refused(
 def test_rollouts_from_elsewhere_and_a_bundled_tokenizer(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid(monkeypatch, "collect", "train")
+    forbid(monkeypatch, "collect", "train_world_model")
     monkeypatch.setattr(preparation, "_encode", lambda _: None)
     suite = walking_suite(tokenizer_from="bundled:memory_maze_9x9")
     prepare(Grid(suite, tmp_path / "out", prepared / "rollouts"), say=quiet)
@@ -147,7 +147,7 @@ def test_a_changed_tokenizer_is_trained_anew(
 def test_what_a_task_lacks_is_found_before_training(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid(monkeypatch, "train")
+    forbid(monkeypatch, "train_world_model")
     tasks = walking_suite().tasks | {"retrieval": Task("retrieval", {"context": 50, "clips": 99})}
     with pytest.raises(RolloutError, match="^task 'retrieval': .* has only .* starts"):
         prepare(Grid(walking_suite(tasks=tasks), prepared), say=quiet)

@@ -114,7 +114,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         done.append(task.kind)
         return {"value": len(done)}
 
-    monkeypatch.setattr(work, "train", train)
+    monkeypatch.setattr(work, "train_world_model", train)
     monkeypatch.setattr(work, "measure", measure)
     monkeypatch.setattr(work, "load_world_model", lambda *_: model)
     monkeypatch.setattr(work, "RolloutStore", lambda path: path)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dreamenv.training.config import StageConfig, TrainConfig
-from dreamenv.training.train import train
+from dreamenv.training.train import train_world_model
 from tests.conftest import apart_from
 
 MakeRun = Callable[..., TrainConfig]
@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
 
 def leave_out_open_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not imagine the held-out clips, which takes longer than all updates of a small run."""
-    monkeypatch.setattr("dreamenv.training.train.open_loop_metrics", lambda *_: {})
+    monkeypatch.setattr("dreamenv.training.stages.open_loop_metrics", lambda *_: {})
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     """For runs that are about it, and to which two clips say as much as sixteen."""
-    monkeypatch.setattr("dreamenv.training.train.CLIPS", 2)
+    monkeypatch.setattr("dreamenv.training.held_out.CLIPS", 2)
 
 
 def small_run(out: Path, store: Path, **changes: Any) -> TrainConfig:
@@ -80,7 +80,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, counting_store: Path)
     run = small_run(tmp_path_factory.mktemp("finished") / "run", counting_store)
     with pytest.MonkeyPatch.context() as monkeypatch:
         leave_out_open_loop(monkeypatch)
-        train(run)
+        train_world_model(run)
     return run
 
 

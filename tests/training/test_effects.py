@@ -13,7 +13,7 @@ import torch
 from dreamenv.core.errors import ConfigError
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.effects import BESIDE, options, require_effect, without_effect
-from dreamenv.training.train import train
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig, preset
 from dreamenv.world_model.objective import ObjectiveConfig
 from tests.training.conftest import MakeRun
@@ -21,7 +21,7 @@ from tests.world_model.batches import conditioned_model, random_batch
 
 STAGE = StageConfig(steps=7, batch=3, learning_rate=1e-2, warmup=7)
 OTHER: dict[str, Any] = {
-    "preset": "base", "architecture": "{}", "tokenizer_from": "a", "weights_from": "a",
+    "preset": "base", "architecture": {"dynamics": {}}, "tokenizer_from": "a", "weights_from": "a",
     "shortcut_passes": 8, "latents": "a", "conditioning": "pose", "pose": "agent_pos",
     "rewards": "continuous", "window": 32, "window_from": 12, "window_growth": 0.25, "segments": 2,
     "state_reset": 0.5, "stride": 2, "retrace": 0.5, "ends": 0.5, "seed": 1, "dtype": "float32",
@@ -153,7 +153,7 @@ def test_options_of_the_objective_have_an_effect_where_it_is_said(kind: str) -> 
         ({"window_from": 4, "window_growth": 0.0}, "window_from 4 .*full length from the start"),
         ({"pose": "agent_pos"}, "pose 'agent_pos' .*set conditioning pose"),
         ({"ends": 0.5, "data": "still"}, "ends 0.5 has no effect: no episode of .* terminated"),
-        ({"tokenizer_from": "checkpoint", "architecture": '{"tokenizer": {"latent_channels": 4}}'},
+        ({"tokenizer_from": "checkpoint", "architecture": {"tokenizer": {"latent_channels": 4}}},
          "architecture cannot set tokenizer: that of"),
     ],
 )  # fmt: skip
@@ -173,7 +173,7 @@ def test_training_refuses_what_it_would_ignore(
     if "objective" in changes:
         changes = {**changes, "objective": ObjectiveConfig(**changes["objective"])}
     with pytest.raises(ConfigError, match=message):
-        train(make_run(**changes))
+        train_world_model(make_run(**changes))
     assert not (Path(make_run().out) / "train_config.json").exists()
 
 
@@ -182,7 +182,7 @@ def test_options_that_several_runs_may_share_are_pointed_out(
 ) -> None:
     """The tokenizer's, where it comes from elsewhere; and the output says what data is used for."""
     run = make_run(tokenizer_from=str(debug_checkpoint), tokenizer=STAGE)
-    folder = train(run)
+    folder = train_world_model(run)
     said = capsys.readouterr().err
     assert "tokenizer.steps 7 has no effect: the tokenizer of tokenizer_from is used as it" in said
     assert "data: 183 frames of 3 episodes; every frame with one before it" in said

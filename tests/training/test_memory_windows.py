@@ -23,11 +23,11 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.data import LatentWindows
-from dreamenv.training.run import train_world_model
-from dreamenv.training.stage import Stage
-from dreamenv.training.train import held_out_clips, model_config, train
+from dreamenv.training.fit_config import model_config
+from dreamenv.training.held_out import held_out_clips
+from dreamenv.training.loop import Stage
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model
-from dreamenv.world_model.config import preset
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import Batch, ObjectiveConfig
 from tests.conftest import write_counting_store
@@ -147,7 +147,7 @@ def test_windows_double_until_they_have_their_full_length(
     run = TrainConfig(
         "", "", "", window=window, window_from=first, window_growth=growth, dynamics=stage
     )
-    lengths = [run.window_at(step) for step in range(steps)]
+    lengths = [run.curriculum.window_at(step) for step in range(steps)]
     growing = growth * steps
     assert lengths[0] == (first if growing else window)
     for step, length in enumerate(lengths):
@@ -164,12 +164,13 @@ def test_windows_double_until_they_have_their_full_length(
 def test_growing_windows_are_cut_once_they_are_longer_than_a_segment() -> None:
     stage = StageConfig(steps=100, batch=1, learning_rate=1.0)
     run = TrainConfig("", "", "", window=64, window_from=8, segments=4, dynamics=stage)
-    found = {run.window_at(step): run.segments_at(step) for step in range(100)}
+    shown = run.curriculum
+    found = {shown.window_at(step): shown.segments_at(step) for step in range(100)}
     assert found == {8: 1, 16: 1, 32: 2, 64: 4}
 
 
 def test_windows_keep_their_length_by_default() -> None:
-    assert {TrainConfig("", "", "").window_at(step) for step in (0, 1, 20000)} == {48}
+    assert {TrainConfig("", "", "").curriculum.window_at(step) for step in (0, 1, 20000)} == {48}
 
 
 def test_every_update_sees_as_many_frames(
@@ -184,7 +185,7 @@ def test_every_update_sees_as_many_frames(
     monkeypatch.setattr(Stage, "_update", watched)
     stage = StageConfig(steps=9, batch=2, learning_rate=1e-3)
     source = str(debug_checkpoint)
-    train(make_run(window=12, window_from=3, window_growth=2 / 3, dynamics=stage,
+    train_world_model(make_run(window=12, window_from=3, window_growth=2 / 3, dynamics=stage,
                    tokenizer_from=source))  # fmt: skip
     assert shapes == [(8, 3)] * 3 + [(4, 6)] * 3 + [(2, 12)] * 3
 
@@ -247,7 +248,7 @@ def wide_store(tmp_path_factory: pytest.TempPathFactory, pose_store: Path) -> Pa
 def test_the_box_of_poses_holds_those_of_both_stores(pose_store: Path, wide_store: Path) -> None:
     def box(data: Path, held_out: Path) -> list[tuple[float, float]]:
         run = TrainConfig(str(data), str(held_out), "", preset="debug", conditioning="pose")
-        return list(model_config(run, RolloutStore(data)).actions.bounds)
+        return list(model_config(run, RolloutStore(data), RolloutStore(held_out)).actions.bounds)
 
     near, wide = box(pose_store, pose_store), box(wide_store, wide_store)
     assert near == [(1, 5), (1, 5), (-1, 1), (-1, 1)]
@@ -260,11 +261,7 @@ def test_the_box_of_poses_holds_those_of_both_stores(pose_store: Path, wide_stor
 
 
 def test_held_out_clips_under_poses(wide_store: Path) -> None:
-    run = TrainConfig("", "", "", conditioning="pose", stride=2)
-    config = dataclasses.replace(
-        preset("debug"), conditioning="pose", actions=number_model("pose").config.actions
-    )
-    clips = held_out_clips(RolloutStore(wide_store), config, run)
+    clips = held_out_clips(RolloutStore(wide_store), (64, 64), stride=2, pose=KEYS)
     assert clips["frames"].shape == (16, 48, 64, 64, 3) and clips["actions"].shape == (16, 48, 4)
     for frames, poses in zip(clips["frames"].numpy(), clips["actions"].numpy(), strict=True):
         steps = [step_of(frame[::8, ::8]) for frame in frames]
@@ -290,7 +287,7 @@ def test_the_tokenizer_of_another_model_is_taken_as_it_is(
     folder = debug_checkpoint if source == "folder" else bundled
     given_as = str(folder) if source == "folder" else "bundled:memory_maze_9x9"
     run = make_run(tokenizer_from=given_as)
-    assert_same_tokenizer(train(run), folder)
+    assert_same_tokenizer(train_world_model(run), folder)
     assert load_world_model(run.out).config.tokenizer == load_world_model(folder).config.tokenizer
     assert sorted(p.name for p in (Path(run.out) / "training").iterdir()) == [
         "dynamics.pt", "latents.npz",

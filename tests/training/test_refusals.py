@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pytest
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError, RolloutError
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
-from dreamenv.training.stage import Stage
-from dreamenv.training.train import train
+from dreamenv.training.loop import Stage
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.objective import ObjectiveConfig
 from tests.conftest import apart_from, write_counting_store
 from tests.training.conftest import MakeRun
@@ -33,12 +32,12 @@ def nothing_trains(monkeypatch: pytest.MonkeyPatch) -> None:
 def refused(make_run: MakeRun, error: type[DreamEnvError], message: str, **changes: Any) -> None:
     """Training with these changes raises, and leaves no run folder."""
     with pytest.raises(error, match=message):
-        train(make_run(**changes))
+        train_world_model(make_run(**changes))
     assert not Path(make_run().out).exists()
 
 
-def dynamics(**changes: Any) -> str:
-    return json.dumps({"dynamics": changes})
+def dynamics(**changes: Any) -> dict[str, Any]:
+    return {"dynamics": changes}
 
 
 @pytest.mark.parametrize(
@@ -91,19 +90,19 @@ def test_windows_that_cannot_be_cut(
         (dynamics(attention_window=6), "6 frames before needs training windows of more than that"),
         (dynamics(scan="none", attention="bidirectional", attention_window=6), "not 6: raise wind"),
         (dynamics(widht=3), "DynamicsConfig has no field 'widht'; it has"),
-        (json.dumps({"dynamic": {}}), "WorldModelConfig has no field 'dynamic'"),
-        (json.dumps({"dynamics": 3}), "expected DynamicsConfig, got 3"),
+        ({"dynamic": {}}, "WorldModelConfig has no field 'dynamic'"),
+        ({"dynamics": 3}, "expected DynamicsConfig, got 3"),
         (dynamics(width="wide"), "expected int, got 'wide'"),
-        ("{'dynamics': {}}", "architecture is no JSON"),
-        ("[1]", "must be a JSON object"),
-        (json.dumps({"actions": {"n": 3}}), "architecture cannot set actions: the rollouts"),
-        (json.dumps({"conditioning": "pose"}), "architecture cannot set conditioning"),
-        (json.dumps({"frame_channels": 1}), "architecture cannot set frame_channels"),
-        (json.dumps({"rewards": {"exact": True}}), "architecture cannot set rewards"),
+        ({"dynamics": {"width": {1, 2}}}, "architecture is no JSON"),
+        ([1], "must be a mapping or a JSON object"),
+        ({"actions": {"n": 3}}, "architecture cannot set actions: the rollouts"),
+        ({"conditioning": "pose"}, "architecture cannot set conditioning"),
+        ({"frame_channels": 1}, "architecture cannot set frame_channels"),
+        ({"rewards": {"exact": True}}, "architecture cannot set rewards"),
     ],
 )
 def test_architectures_that_cannot_be_built(
-    architecture: str, message: str, make_run: MakeRun
+    architecture: Any, message: str, make_run: MakeRun
 ) -> None:
     refused(make_run, ConfigError, message, architecture=architecture)
 
@@ -200,7 +199,7 @@ def test_a_run_is_not_continued_as_another_model(
     }  # fmt: skip
     for stage in ("train_tokenizer", "train_dynamics"):
         monkeypatch.setattr(f"dreamenv.training.train.{stage}", lambda *_: None)
-    train(make_run(**pose))
+    train_world_model(make_run(**pose))
     before = Path(make_run().out, "train_config.json").read_bytes()
     changes: dict[str, Any] = {
         "architecture": dynamics(scan_blocks=[[1, 1], [2, 2]]),
@@ -210,6 +209,6 @@ def test_a_run_is_not_continued_as_another_model(
     }
     for name, value in changes.items():
         with pytest.raises(ConfigError, match=f"was begun with {name} .*; repeat that to continue"):
-            train(make_run(**{**pose, name: value}))
+            train_world_model(make_run(**{**pose, name: value}))
     assert Path(make_run().out, "train_config.json").read_bytes() == before
-    train(make_run(**pose))
+    train_world_model(make_run(**pose))

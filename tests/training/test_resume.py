@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError
 from dreamenv.core.json_lines import read_json_lines
 from dreamenv.training.config import StageConfig, TrainConfig
-from dreamenv.training.stage import Stage
-from dreamenv.training.train import train
+from dreamenv.training.loop import Stage
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import load_world_model, read_config
 from dreamenv.world_model.objective import Batch, ObjectiveConfig
 from tests.training.conftest import MakeRun
@@ -98,16 +98,16 @@ def test_killed_in_both_stages_and_resumed_equals_uninterrupted(
     if objective.self_forcing:
         changes["self_forcing_from"] = 0.5
     whole, broken = make_run("whole", **changes), make_run("broken", **changes)
-    train(whole)
+    train_world_model(whole)
     for stage, update in (("tokenizer", 0), ("tokenizer", 3), ("dynamics", 3), ("dynamics", 5)):
         with monkeypatch.context() as patch:
             kill_at(patch, stage, update)
             with pytest.raises(Killed):
-                train(broken)
+                train_world_model(broken)
         torch.rand(update + 3)  # the process that resumes has drawn other numbers before
-    train(broken)
+    train_world_model(broken)
     assert_same_run(whole, broken)
-    train(broken)  # nothing is left to do, and nothing changes
+    train_world_model(broken)  # nothing is left to do, and nothing changes
     assert_same_run(whole, broken)
 
 
@@ -126,14 +126,14 @@ def test_runs_that_train_to_remember_resume_too(
     """With the same resets, windows and way back, whichever update they are killed in."""
     changes |= {"data": str(pose_store)}
     whole, broken = make_run("whole", **changes), make_run("broken", **changes)
-    train(whole)
+    train_world_model(whole)
     for update in (1, 3, 5):
         with monkeypatch.context() as patch:
             kill_at(patch, "dynamics", update)
             with pytest.raises(Killed):
-                train(broken)
+                train_world_model(broken)
         torch.rand(update + 3)
-    train(broken)
+    train_world_model(broken)
     assert_same_run(whole, broken)
 
 
@@ -149,11 +149,11 @@ def test_a_signal_finishes_the_update_saves_and_stops(
         with monkeypatch.context() as patch:
             signal_at(patch, stage, update, number)
             with pytest.raises(KeyboardInterrupt):
-                train(stopped)
+                train_world_model(stopped)
         assert signal.getsignal(number) is handler
         path = Path(stopped.out) / "training" / f"{stage}.pt"
         assert torch.load(path, weights_only=True)["step"] == update + 1
-    train(stopped)
+    train_world_model(stopped)
     assert_same_run(finished_run, stopped)
 
 
@@ -164,8 +164,8 @@ def test_checkpoints_hold_the_average_and_training_goes_on_without_it(
     few = StageConfig(steps=4, batch=2, learning_rate=1e-3, warmup=2)
     often = make_run("often", evaluate_every=2, checkpoint_every=1, dynamics=few)
     seldom = make_run("seldom", evaluate_every=100, checkpoint_every=100, dynamics=few)
-    train(often)
-    train(seldom)
+    train_world_model(often)
+    train_world_model(seldom)
     assert_same_run(often, seldom)
     state = torch.load(Path(often.out) / "training" / "dynamics.pt", weights_only=True)
     saved = load_world_model(often.out).state_dict()
@@ -186,7 +186,7 @@ def test_batches_of_both_stages_depend_on_the_seed(
 
     monkeypatch.setattr(Stage, "_update", noted)
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
-        train(make_run(name, seed=seed))
+        train_world_model(make_run(name, seed=seed))
     one, again, other = seen[:10], seen[10:20], seen[20:]  # 4 of frames, 6 of windows each
     assert all(map(torch.equal, one, again)) and len(other) == len(one)
     assert not any(map(torch.equal, one, other))
@@ -203,7 +203,7 @@ def test_a_damaged_state_is_named(copied_run: TrainConfig, stage: str) -> None:
     for harm in (truncate, lambda p: p.write_bytes(b""), lambda p: p.write_bytes(os.urandom(99))):
         harm(path)
         with pytest.raises(CheckpointError, match=f"{stage}.pt cannot be resumed.*delete the file"):
-            train(run)
+            train_world_model(run)
 
 
 def test_another_environment_preset_or_seed_is_refused(
@@ -211,16 +211,16 @@ def test_another_environment_preset_or_seed_is_refused(
 ) -> None:
     run = copied_run
     with pytest.raises(ConfigError, match="begun with seed 0, not 5; repeat that"):
-        train(make_run(seed=5))
+        train_world_model(make_run(seed=5))
     with pytest.raises(ConfigError, match="begun with preset 'debug', not 'small'"):
-        train(make_run(preset="small"))
+        train_world_model(make_run(preset="small"))
     path = Path(run.out) / "train_config.json"
     path.write_text(path.read_text().replace("Counting-v0", "Chess-v0"))
     with pytest.raises(ConfigError, match="begun with env_id 'Chess-v0', not 'Counting-v0'"):
-        train(run)
+        train_world_model(run)
     path.write_text("{")
     with pytest.raises(CheckpointError, match="train_config.json is damaged"):
-        train(run)
+        train_world_model(run)
 
 
 def test_more_updates_can_be_asked_for_later(
@@ -228,7 +228,7 @@ def test_more_updates_can_be_asked_for_later(
 ) -> None:
     assert read_config(copied_run.out)[1]["dynamics_updates"] == 6
     longer = StageConfig(steps=9, batch=2, learning_rate=1e-3, warmup=2)
-    train(make_run(dynamics=longer))
+    train_world_model(make_run(dynamics=longer))
     assert read_config(copied_run.out)[1]["dynamics_updates"] == 9
 
 
@@ -247,9 +247,9 @@ def test_a_full_disk_stops_with_advice_and_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fails_at_the_last_weights)
         with pytest.raises(DreamEnvError, match="No space left.*make room.*same command again"):
-            train(full)
+            train_world_model(full)
     load_world_model(full.out)
-    train(full)
+    train_world_model(full)
     assert_same_run(finished_run, full)
 
 
@@ -266,7 +266,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_saved(
 
     monkeypatch.setattr(Stage, "_update", poisoned)
     with pytest.raises(DreamEnvError, match="gradient is not finite at update 3.*last checkpoint"):
-        train(run)
+        train_world_model(run)
     state = torch.load(Path(run.out) / "training" / "dynamics.pt", weights_only=True)
     assert state["step"] == 2
     assert all(p.isfinite().all() for p in load_world_model(run.out).state_dict().values())
@@ -277,15 +277,15 @@ def test_after_a_kill_no_step_is_logged_twice(
 ) -> None:
     """Rows and charts of updates that are done again are those of a run never killed."""
     whole, broken = (make_run(name, log_every=1, checkpoint_every=4) for name in ("w", "b"))
-    train(whole)
+    train_world_model(whole)
     for stage, update in (("tokenizer", 3), ("dynamics", 2), ("dynamics", 5)):
         with monkeypatch.context() as patch:
             kill_at(patch, stage, update)
             with pytest.raises(Killed):
-                train(broken)
+                train_world_model(broken)
         with (Path(broken.out) / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write('{"stage": "dyn')  # the kill came in the middle of a line
-    train(broken)
+    train_world_model(broken)
     assert logged_steps(broken) == logged_steps(whole)
 
 

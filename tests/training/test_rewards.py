@@ -16,7 +16,7 @@ from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.config import StageConfig
 from dreamenv.training.rewards import fit_rewards, say_rewards
 from dreamenv.training.rollouts_used import require_apart, same_worlds
-from dreamenv.training.train import train
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import load_world_model, read_config
 from dreamenv.world_model.config import RewardConfig
 from tests.conftest import apart_from, write_counting_store
@@ -97,9 +97,11 @@ def test_fine_tuning_learns_rewards_that_its_weights_do_not_know(
 ) -> None:
     few = store_with(tmp_path / "few", counting_store, 1.0, 1.0)
     more = store_with(tmp_path / "more", counting_store, 1.0, 4.0)
-    first = train(make_run("first", data=few, dynamics=SHORT))
+    first = train_world_model(make_run("first", data=few, dynamics=SHORT))
     still = StageConfig(steps=1, batch=2, learning_rate=1e-12, weight_decay=0.0)
-    second = train(make_run("second", data=more, weights_from=str(first), dynamics=still))
+    second = train_world_model(
+        make_run("second", data=more, weights_from=str(first), dynamics=still)
+    )
     before, after = load_world_model(first), load_world_model(second)
     assert before.config.rewards.values == (0.0, 1.0)
     assert after.config.rewards.values == (0.0, 1.0, 4.0)
@@ -121,10 +123,10 @@ def test_a_run_goes_on_with_more_rollouts(
     """Bit for bit as before where nothing is new; wider where there is a new reward."""
     store = store_with(tmp_path / "s", counting_store, 1.0, 1.0)
     run = make_run(data=store, dynamics=SHORT)
-    before = load_world_model(train(run))
+    before = load_world_model(train_world_model(run))
     store_with(tmp_path / "s", counting_store, 1.0, -3.0)
     longer = dataclasses.replace(SHORT, steps=3)
-    after = load_world_model(train(make_run(data=store, dynamics=longer)))
+    after = load_world_model(train_world_model(make_run(data=store, dynamics=longer)))
     assert after.config.rewards.values == (-3.0, 0.0, 1.0)
     assert read_config(run.out)[1]["dynamics_updates"] == 3
     assert read_config(run.out)[1]["episodes"] == 4
@@ -134,9 +136,9 @@ def test_a_run_goes_on_with_more_rollouts(
     moved = (after.head.reward.weight[1:] - before.head.reward.weight).abs().max()
     assert moved < 0.1  # known rows were carried over, not begun anew
     # Without the new reward it is still the wider model that goes on.
-    train(make_run(data=store, dynamics=dataclasses.replace(SHORT, steps=4)))
+    train_world_model(make_run(data=store, dynamics=dataclasses.replace(SHORT, steps=4)))
     with pytest.raises(ConfigError, match="begun with rewards 'auto', not 'categories'"):
-        train(make_run(data=store, rewards="categories", dynamics=longer))
+        train_world_model(make_run(data=store, rewards="categories", dynamics=longer))
 
 
 def test_held_out_episodes_are_not_those_to_learn_from(
@@ -145,14 +147,14 @@ def test_held_out_episodes_are_not_those_to_learn_from(
     """Whatever else they share, and under whatever seed they are stored."""
     shared = "3 of the 3 episodes of .* are also in .* reset seed 0.*with another --seed"
     with pytest.raises(RolloutError, match=shared):
-        train(make_run(held_out=str(counting_store)))
+        train_world_model(make_run(held_out=str(counting_store)))
     source = RolloutStore(counting_store)
     spaces = source.observation_space, source.action_space
     copied = write_counting_store(tmp_path / "more", episodes=1, steps=30)
     with RolloutWriter(copied, source.env_id, *spaces) as writer:
         writer.append(dataclasses.replace(source.read(1), seed=99))
     with pytest.raises(RolloutError, match="1 of the 2 episodes .*episode 1, reset seed 99"):
-        train(make_run(held_out=str(copied)))
+        train_world_model(make_run(held_out=str(copied)))
     assert not (Path(make_run().out) / "train_config.json").exists()
     assert same_worlds(source, RolloutStore(apart_from(counting_store))) == []
 

@@ -19,7 +19,10 @@ from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.training.config import StageConfig, TrainConfig
-from dreamenv.training.train import held_out_clips, model_config, train
+from dreamenv.training.curriculum import Curriculum
+from dreamenv.training.fit_config import model_config
+from dreamenv.training.held_out import held_out_clips
+from dreamenv.training.train import train_world_model
 from dreamenv.world_model import config as model_configs
 from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import preset
@@ -111,15 +114,14 @@ def recorded(cls: type, seen: set[tuple[str, str]]) -> Callable[[Any, str], Any]
     import sys
 
     names = {field.name for field in dataclasses.fields(cls)}
-    own = {"__post_init__", "_require_positive", "to_dict", "rate", "window_at", "segments_at"}
+    of_curriculum = "window_at", "segments_at", "objective_at"
+    own = {"__post_init__", "_require_positive", "to_dict", "rate", "curriculum", *of_curriculum}
 
     def get(self: Any, name: str) -> Any:
         if name in names:
             caller = sys._getframe(1).f_code
             library = caller.co_filename.endswith(("dataclasses.py", "<string>"))
-            if caller.co_name in ("rate", "window_at", "segments_at") or not (
-                library or caller.co_name in own
-            ):
+            if caller.co_name in ("rate", *of_curriculum) or not (library or caller.co_name in own):
                 seen.add((cls.__name__, name))
         return object.__getattribute__(self, name)
 
@@ -134,7 +136,7 @@ def test_every_field_of_every_configuration_is_read(
     kinds = [
         model_configs.ActionConfig, model_configs.RewardConfig, model_configs.TokenizerConfig,
         model_configs.DynamicsConfig, model_configs.SamplerConfig, model_configs.WorldModelConfig,
-        StageConfig, ObjectiveConfig, TrainConfig,
+        StageConfig, ObjectiveConfig, TrainConfig, Curriculum,
     ]  # fmt: skip
     seen: set[tuple[str, str]] = set()
     runs = [
@@ -162,14 +164,15 @@ def test_every_field_of_every_configuration_is_read(
 def test_rewards_of_a_store_become_the_models_values(tmp_path: Path, counting_store: Path) -> None:
     """Few values are taken for all there are; many become a grid between the extremes."""
     source = RolloutStore(counting_store)
-    many = model_config(TrainConfig("", "", "", preset="debug"), source).rewards
+    many = model_config(TrainConfig("", "", "", preset="debug"), source, source).rewards
     assert not many.exact and (many.values[0], many.values[-1]) == (0.0, 58.0)
     assert 2 <= len(many.values) <= 32
     few = tmp_path / "few"
     episode = source.read(0)
     with RolloutWriter(few, "Few-v0", source.observation_space, source.action_space) as writer:
         writer.append(dataclasses.replace(episode, reward=np.sign(episode.reward - 4)))
-    rewards = model_config(TrainConfig("", "", "", preset="debug"), RolloutStore(few)).rewards
+    store = RolloutStore(few)
+    rewards = model_config(TrainConfig("", "", "", preset="debug"), store, store).rewards
     assert rewards.exact and rewards.values == (-1.0, 0.0, 1.0)
 
 
@@ -195,13 +198,13 @@ def test_a_world_that_stands_still_trains_and_dreams(
 ) -> None:
     """One grey frame, one action, one reward: every scale is zero and nothing may divide by it."""
     store = str(constant_store(tmp_path / "still"))
-    folder = train(make_run(data=store))
+    folder = train_world_model(make_run(data=store))
     assert read_config(folder)[0].frame_channels == 1
     from dreamenv.world_model.checkpoint import load_world_model
 
     model = load_world_model(folder)
     assert all(v.isfinite().all() for v in model.state_dict().values())
-    clips = held_out_clips(RolloutStore(store), model.config, TrainConfig("", "", ""))
+    clips = held_out_clips(RolloutStore(store), model.config.frame_size)
     state, outcome = model.observe(model.initial_state(16), clips["frames"], clips["actions"])
     frame, _, _ = model.imagine(state, torch.zeros(16).long(), torch.zeros(model.noise_shape(16)))
     assert frame.isfinite().all() and outcome.continuation.isfinite().all()
@@ -211,13 +214,13 @@ def test_stores_of_different_environments_are_refused(
     tmp_path: Path, make_run: MakeRun, box_store: Path
 ) -> None:
     with pytest.raises(RolloutError, match="the action_space of .* is Discrete.* is Box"):
-        train(make_run(held_out=str(box_store)))
+        train_world_model(make_run(held_out=str(box_store)))
     other = constant_store(tmp_path / "other")
     with pytest.raises(RolloutError, match="the env_id of .* is Counting-v0 .* is Still-v0"):
-        train(make_run(held_out=str(other)))
+        train_world_model(make_run(held_out=str(other)))
     grey = write_counting_store(tmp_path / "grey", channels=1)
     with pytest.raises(RolloutError, match="the observation_space of"):
-        train(make_run(held_out=str(grey)))
+        train_world_model(make_run(held_out=str(grey)))
     assert not Path(make_run().out).exists()
 
 
@@ -271,9 +274,9 @@ def test_an_unknown_preset_or_device_is_refused_before_anything_is_written(
     make_run: MakeRun,
 ) -> None:
     with pytest.raises(ConfigError, match="unknown preset 'tiny'; there are debug"):
-        train(make_run(preset="tiny"))
+        train_world_model(make_run(preset="tiny"))
     with pytest.raises(ConfigError, match="no torch device 'abacus'"):
-        train(make_run(device="abacus"))
+        train_world_model(make_run(device="abacus"))
     assert not Path(make_run().out).exists()
 
 
@@ -302,7 +305,7 @@ def test_a_box_of_several_dimensions_is_flattened(tmp_path: Path) -> None:
     with RolloutWriter(tmp_path / "s", "Square-v0", frames, actions) as writer:
         writer.append(episode)
     store = RolloutStore(tmp_path / "s")
-    actions = model_config(TrainConfig("", "", "", preset="debug"), store).actions
+    actions = model_config(TrainConfig("", "", "", preset="debug"), store, store).actions
     assert (actions.low, actions.high) == ((0.0,) * 4, (1.0,) * 4)
-    clips = held_out_clips(store, preset("debug"), TrainConfig("", "", ""))
+    clips = held_out_clips(store, preset("debug").frame_size)
     assert clips["actions"].shape == (16, 48, 4)

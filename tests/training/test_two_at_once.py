@@ -12,7 +12,7 @@ from dreamenv.core.files import UNFINISHED, replacing
 from dreamenv.core.locks import hold_folder
 from dreamenv.training import latents
 from dreamenv.training.config import TrainConfig
-from dreamenv.training.train import train
+from dreamenv.training.train import train_world_model
 from tests.training.conftest import MakeRun
 
 
@@ -20,12 +20,12 @@ def test_the_second_training_in_a_folder_is_refused_at_once(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
-    monkeypatch.setattr("dreamenv.training.train.RolloutStore", None)  # nothing is read before
+    monkeypatch.setattr("dreamenv.training.plan.RolloutStore", None)  # nothing is read before
     with (
         hold_folder(run.out),
         pytest.raises(FolderInUseError, match=r"another run is at work in .*: process \d+ on "),
     ):
-        train(run)
+        train_world_model(run)
 
 
 def test_a_training_removes_what_a_killed_one_left(
@@ -33,7 +33,7 @@ def test_a_training_removes_what_a_killed_one_left(
 ) -> None:
     for folder in (".", "training"):
         (Path(copied_run.out) / folder / f".model.12345678{UNFINISHED}").touch()
-    train(copied_run)
+    train_world_model(copied_run)
     assert not list(Path(copied_run.out).rglob(f".*{UNFINISHED}"))
 
 

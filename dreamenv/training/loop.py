@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 import pickle
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,19 +18,34 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamenv.core.errors import CheckpointError, DreamEnvError
-from dreamenv.core.event_files import forget_events_after
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.interruption import stop_requested
-from dreamenv.core.json_lines import append_json_line, keep_json_lines
 from dreamenv.core.reading import open_file
-from dreamenv.training.config import StageConfig, TrainConfig
+from dreamenv.training.config import StageConfig
 from dreamenv.training.data import prefetch
 from dreamenv.training.optimizer import Average, Optimizer
+from dreamenv.training.records import Records
 
 MOST_BYTES = 2**40
-"""Of a training state; what is read is never more than the file has."""
+"""A training state may be so large; what is read is never more than the file has."""
 
 B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages of a run share."""
+
+    folder: Path
+    seed: int
+    log_every: int
+    """Updates between two rows of losses."""
+    evaluate_every: int
+    """Updates between two looks at held-out rollouts."""
+    checkpoint_every: int
+    """Updates between two saves that a killed run goes on from."""
+    told: dict[str, Any]
+    """The whole configuration as plain data, for the records."""
 
 
 class Stage(Generic[B]):
@@ -39,8 +53,8 @@ class Stage(Generic[B]):
 
     Args:
         name: of the state file and of the metrics.
-        run: the whole run's configuration.
-        config: this stage's part of it.
+        shared: what it has in common with the other stages of its run.
+        config: how the stage is optimised.
         modules: what is trained.
         hidden: the part whose matrices Muon updates.
         make_batch: batch of update i; must depend on i alone.
@@ -57,7 +71,7 @@ class Stage(Generic[B]):
     def __init__(
         self,
         name: str,
-        run: TrainConfig,
+        shared: Run,
         config: StageConfig,
         modules: nn.ModuleDict,
         hidden: nn.Module,
@@ -69,16 +83,15 @@ class Stage(Generic[B]):
         about: dict[str, Any] | None = None,
         adapt: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.name, self.run_config, self.config = name, run, config
+        self.name, self.shared, self.config = name, shared, config
         self.modules, self.make_batch, self.losses = modules, make_batch, losses
         self.frames_per_batch = frames_per_batch
         self.evaluate, self.on_checkpoint = evaluate, on_checkpoint
         self.about, self.adapt = about or {}, adapt
         self.optimizer = Optimizer(modules.values(), hidden, config.weight_decay)
         self.average = Average(modules, config.ema)
-        out = Path(run.out)
-        self.path = out / "training" / f"{name}.pt"
-        self.metrics, self.tensorboard = out / "metrics.jsonl", out / "tensorboard"
+        self.path = shared.folder / "training" / f"{name}.pt"
+        self.records = Records(shared.folder, name)
         self.step, self.seconds = 0, 0.0
 
     def run(self) -> None:
@@ -90,10 +103,10 @@ class Stage(Generic[B]):
             CheckpointError: the saved state cannot be resumed.
         """
         self._resume()
-        self._forget_what_is_done_again()
+        self.records.forget_after(self.step)
         if self.step < self.config.steps:
-            self._note_history()
-        writer = SummaryWriter(str(self.tensorboard))
+            self.records.note_history(self.step, self.shared.told)
+        writer = self.records.open_charts()
         try:
             with stop_requested() as stop:
                 self._loop(writer, stop)
@@ -102,7 +115,7 @@ class Stage(Generic[B]):
         self.average.swap(self.modules)
 
     def _loop(self, writer: SummaryWriter, stop: threading.Event) -> None:
-        config = self.run_config
+        run = self.shared
         bar = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="update")
         batches = prefetch(self.make_batch, self.step, self.config.steps)
         began = mark = time.perf_counter()
@@ -117,21 +130,21 @@ class Stage(Generic[B]):
                 self.step += 1
                 self.seconds = elapsed_before + time.perf_counter() - began
                 bar.update()
-                if self.step % config.log_every == 0:
+                if self.step % run.log_every == 0:
                     now = time.perf_counter()
                     values = {key: float(value) for key, value in losses.items()}
                     values["gradient_norm"] = norm
                     values["frames_per_second"] = (
-                        config.log_every * self.frames_per_batch / (now - mark)
+                        run.log_every * self.frames_per_batch / (now - mark)
                     )
                     values["waiting_for_data"] = waited / (now - mark)
                     self._log(writer, "train", values)
                     bar.set_postfix(loss=f"{values['total']:.3f}")
                     mark, waited = now, 0.0
                 last = self.step == self.config.steps
-                if self.evaluate and (last or self.step % config.evaluate_every == 0):
+                if self.evaluate and (last or self.step % run.evaluate_every == 0):
                     self._evaluate(writer)
-                if last or stop.is_set() or self.step % config.checkpoint_every == 0:
+                if last or stop.is_set() or self.step % run.checkpoint_every == 0:
                     self._save(writer)
                 if stop.is_set():
                     raise KeyboardInterrupt
@@ -140,7 +153,7 @@ class Stage(Generic[B]):
             bar.close()
 
     def _update(self, batch: B) -> tuple[dict[str, Any], float]:
-        generator = torch.Generator().manual_seed(self.run_config.seed * 1_000_003 + self.step)
+        generator = torch.Generator().manual_seed(self.shared.seed * 1_000_003 + self.step)
         parts = []
         for losses in self.losses(batch, self.step, generator):
             losses["total"].backward()
@@ -161,31 +174,7 @@ class Stage(Generic[B]):
         self.average.swap(self.modules)
 
     def _log(self, writer: SummaryWriter, kind: str, values: dict[str, float]) -> None:
-        for key, value in values.items():
-            writer.add_scalar(f"{self.name}/{kind}/{key}", value, self.step)
-        record = {"stage": self.name, "kind": kind, "step": self.step, "seconds": self.seconds}
-        rounded = {key: float(f"{value:.5g}") for key, value in values.items()}
-        append_json_line(self.metrics, {**record, **rounded})
-
-    def _note_history(self) -> None:
-        """Append how this stretch of the run was made: a run may be resumed with other settings."""
-        record = {
-            "stage": self.name,
-            "from_step": self.step,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
-            "commit": _commit(),
-            "config": dataclasses.asdict(self.run_config),
-        }
-        append_json_line(Path(self.run_config.out) / "history.jsonl", record)
-
-    def _forget_what_is_done_again(self) -> None:
-        """Take out of the logs what a killed run did after the state that is resumed."""
-
-        def stays(record: dict[str, Any]) -> bool:
-            return record.get("stage") != self.name or record.get("step", 0) <= self.step
-
-        keep_json_lines(self.metrics, stays)
-        forget_events_after(self.tensorboard, self.step, f"{self.name}/")
+        self.records.write(writer, kind, self.step, self.seconds, values)
 
     def _save(self, writer: SummaryWriter) -> None:
         writer.flush()  # a state never claims updates that the logs lack
@@ -225,13 +214,3 @@ class Stage(Generic[B]):
                 f"{self.path} cannot be resumed ({reason}); it is damaged or was made by another "
                 "configuration: train into another --out, or delete the file to start again"
             ) from error
-
-
-def _commit() -> str:
-    """The commit of the code that runs, or "unknown" outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-        return done.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -1,0 +1,132 @@
+"""The two stages of a run: the tokenizer, and on its latents the dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from dreamenv.rollouts.store import RolloutStore
+from dreamenv.training.config import StageConfig
+from dreamenv.training.curriculum import Curriculum
+from dreamenv.training.data import LatentWindows, sample_frames
+from dreamenv.training.held_out import open_loop_metrics
+from dreamenv.training.loop import Run, Stage
+from dreamenv.training.widening import widen_state
+from dreamenv.world_model.config import WorldModelConfig
+from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
+from dreamenv.world_model.objective import Batch
+from dreamenv.world_model.open_loop import psnr
+from dreamenv.world_model.preprocessing import to_uint8, to_unit
+
+
+def train_tokenizer(
+    run: Run, config: StageConfig, model: WorldModel, store: RolloutStore, held_out: RolloutStore
+) -> None:
+    """Stage one takes frames through the bottleneck and back."""
+    size = model.config.frame_size
+
+    def frames(source: RolloutStore, count: int, key: int) -> Tensor:
+        rng = np.random.default_rng([run.seed, 1, key])
+        return torch.from_numpy(sample_frames(source, count, rng, size)).to(model.device)
+
+    def losses(batch: Tensor, _: int, generator: torch.Generator) -> list[dict[str, Tensor]]:
+        with model.autocast():
+            return [{"total": model.tokenizer.loss(to_unit(batch), generator)}]
+
+    def evaluate(step: int, writer: SummaryWriter) -> dict[str, float]:
+        real = to_unit(frames(held_out, 256, 0))
+        with torch.no_grad(), model.autocast():
+            decoded = model.tokenizer.decode(model.tokenizer.encode(real), model.config.grid)
+        strip = torch.cat([real[:12], decoded[:12]], 1).transpose(0, 1).flatten(1, 2)
+        writer.add_image("tokenizer/real_above_decoded", to_uint8(strip), step, dataformats="HWC")
+        return {"psnr": float(psnr(real - decoded).mean())}
+
+    Stage(
+        "tokenizer",
+        run,
+        config,
+        nn.ModuleDict({"tokenizer": model.tokenizer}),
+        nn.Module(),
+        lambda i: frames(store, config.batch, i + 1),
+        losses,
+        config.batch,
+        evaluate,
+    ).run()
+
+
+def train_dynamics(
+    run: Run,
+    config: StageConfig,
+    curriculum: Curriculum,
+    model: WorldModel,
+    data: LatentWindows,
+    clips: dict[str, Tensor],
+    save: Callable[[int], None],
+    state_reset: float = 0.0,
+    resumed: WorldModelConfig | None = None,
+) -> None:
+    """Stage two predicts latents, rewards and continuation.
+
+    Args:
+        run: that this is a stage of.
+        config: its optimisation; a batch is so many windows of full length.
+        curriculum: windows and objective of every update.
+        model: whose dynamics and heads are trained.
+        data: what windows are drawn from.
+        clips: what is imagined to measure, see `dreamenv.training.held_out`.
+        save: called with the number of updates to write the checkpoint.
+        state_reset: chance that a row forgets everything where a segment begins.
+        resumed: the model of the run so far, if any.
+    """
+
+    def make_batch(step: int) -> Batch:
+        window = curriculum.window_at(step)
+        if isinstance(model.dynamics, BidirectionalDynamics):
+            window = model.dynamics.window
+        rows = config.batch * curriculum.window // window
+        return data.batch(rows, np.random.default_rng([run.seed, 2, step]), window)
+
+    def losses(batch: Batch, step: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        return model.segment_losses(
+            batch.to(model.device),
+            curriculum.objective_at(step),
+            generator,
+            curriculum.segments_at(step),
+            state_reset,
+        )
+
+    rewards = model.config.rewards.values
+    stage = Stage(
+        "dynamics",
+        run,
+        config,
+        nn.ModuleDict({"dynamics": model.dynamics, "head": model.head}),
+        model.dynamics.layers,
+        make_batch,
+        losses,
+        config.batch * curriculum.window,
+        lambda step, writer: open_loop_metrics(model, clips, step, writer),
+        save,
+        {"reward_values": list(rewards)},
+        lambda state: widen_state(state, resumed, rewards, stage.optimizer),
+    )
+    stage.run()
+
+
+def measure_change(model: WorldModel, data: LatentWindows, seed: int) -> None:
+    """Tell the dynamics how much latents change from frame to frame, before they learn anything."""
+    sample = data.batch(256, np.random.default_rng([seed, 3]), min(data.window, 48))
+    change = (sample.latents[:, 1:] - sample.latents[:, :-1])[sample.valid[:, 1:]]
+    model.dynamics.change.copy_(change.square().mean().sqrt())
+
+
+def compile_layers(model: WorldModel) -> None:
+    """Compile the dynamics' layers, each for every shape, for training and for looking."""
+    torch._dynamo.config.recompile_limit = 8 * len(model.dynamics.layers)  # torch stops at 8
+    for layer in model.dynamics.layers:
+        layer.compile()
