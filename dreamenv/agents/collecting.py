@@ -61,7 +61,7 @@ class AgentPolicy:
                     f"the agent {self._spec} observes what a world model remembers; name the "
                     "checkpoint of its dreams with --agent-memory"
                 )
-            from dreamenv.dream.memory import EpisodeMemory
+            from dreamenv.dream.episode_memory import EpisodeMemory
 
             # The same on every machine, whatever it multiplies fast.
             self._memory = EpisodeMemory(1, self._checkpoint, "cpu", "float32")
@@ -94,9 +94,9 @@ class AgentPolicy:
                 frame = fit_frames(frame, size)
             return frame[None]
         if self._last is None:
-            from dreamenv.dream.memory import only
+            from dreamenv.dream.episode_memory import context_of_one
 
-            self._memory.begin([0], [only(frame, self._space)])
+            self._memory.begin([0], [context_of_one(frame, self._space)])
         else:
             self._memory.watch(frame[None], np.asarray(self._last)[None])
         return self._memory.show()

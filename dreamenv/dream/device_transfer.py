@@ -1,4 +1,4 @@
-"""Between NumPy and the model's device: going there waits for nothing, coming back waits once."""
+"""Transfers between NumPy and the model's device: there without a wait, back with a single one."""
 
 from __future__ import annotations
 

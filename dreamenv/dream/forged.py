@@ -1,4 +1,4 @@
-"""Whether a `DreamState`, which anybody may have put together or saved, can be dreamt on from."""
+"""Checks of a `DreamState`, which anybody may have put together or saved, before it is set."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def generators_of(state: DreamState) -> list[np.random.Generator]:
 
 
 def _generator(slot: int, saved: Any) -> np.random.Generator:
+    """A generator in a saved state; `slot` is named in the error."""
     generator = np.random.default_rng(0)
     try:
         generator.bit_generator.state = saved

@@ -1,4 +1,4 @@
-"""What the actions of a dream are called, and which keys play it, for `gymnasium.utils.play`."""
+"""Names of a dream's actions, and the keys that play it, for `gymnasium.utils.play`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN = string.digits + string.ascii_lowercase
 
 
 def action_meanings(env_id: str, actions: Space) -> list[str]:
-    """The names of a known environment's actions, else their numbers.
+    """The names of the actions of a known environment, else their numbers.
 
     Args:
         env_id: the real environment that the world model learned.

@@ -112,7 +112,7 @@ def load_for_dreaming(
 
 
 def _signature(folder: Path) -> tuple[tuple[str | int, ...], ...]:
-    """Changes whenever a file of the checkpoint is written anew, moved there or replaced."""
+    """What changes whenever a file of the checkpoint is written anew, moved there or replaced."""
     found = []
     for name in FILES:
         try:
@@ -139,6 +139,7 @@ def _load(
 
 
 def _fast_bfloat16(device: str) -> bool:
+    """Whether a device multiplies matrices of bfloat16 faster than those of float32."""
     if torch.device(device).type != "cpu":
         return True
     try:

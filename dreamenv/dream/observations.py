@@ -11,6 +11,8 @@ from dreamenv.dream.slots import Slots
 
 Observation = Any
 """uint8 frames, or a dictionary of `frame` and `memory`; as the observation space says."""
+INFOS = ("spawn", "uncertainty", "trust")
+"""Keys of info; without a calibration there is no trust."""
 
 
 def observations_of(slots: Slots, kind: str) -> Observation:
@@ -48,10 +50,7 @@ def infos_of(slots: Slots, mask: NDArray[np.bool_], with_trust: bool) -> dict[st
         mask: (slots,): which the info is about.
         with_trust: whether there is a calibration of trust.
     """
-    told = {"spawn": slots.spawn, "uncertainty": slots.uncertainty}
-    if with_trust:
-        told["trust"] = slots.trust
     info: dict[str, Any] = {}
-    for name, values in told.items():
-        info |= {name: values.copy(), f"_{name}": mask.copy()}
+    for name in INFOS if with_trust else INFOS[:-1]:
+        info |= {name: getattr(slots, name).copy(), f"_{name}": mask.copy()}
     return info

@@ -1,4 +1,4 @@
-"""Where episodes begin: what `reset(options=...)` asks for, checked and in the model's terms."""
+"""`Beginning`: the slots that begin an episode and from what, as `reset(options=...)` says."""
 
 from __future__ import annotations
 

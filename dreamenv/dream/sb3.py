@@ -17,7 +17,8 @@ from dreamenv.core.environment_ids import find_spec, is_dream
 from dreamenv.core.errors import ConfigError, MissingDependencyError
 from dreamenv.core.quiet import without_gym_notice
 from dreamenv.dream.arguments import RENAMED
-from dreamenv.dream.memory import EPISODE_CONTEXT, EpisodeMemory, only
+from dreamenv.dream.episode_memory import EPISODE_CONTEXT, EpisodeMemory, context_of_one
+from dreamenv.dream.observations import INFOS
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.dream.vector_env import DreamVectorEnv
 
@@ -31,9 +32,6 @@ except ImportError as error:
 
 
 Observations = NDArray | dict[str, NDArray]
-
-TOLD = ("spawn", "uncertainty", "trust")
-"""What the infos say of every slot at every step (`DreamVectorEnv`)."""
 
 
 class DreamVecEnv(VecEnv):
@@ -175,7 +173,7 @@ class DreamVecEnv(VecEnv):
 
 def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
     """What `info` of all slots tells, slot by slot, as NumPy scalars."""
-    names = [name for name in TOLD if name in info]
+    names = [name for name in INFOS if name in info]
     return [dict(zip(names, row, strict=True)) for row in zip(*map(info.get, names), strict=True)]
 
 
@@ -206,7 +204,9 @@ class VecWithMemory(VecEnvWrapper):
     Args:
         venv: real environments that show uint8 frames (height, width, channels). Where they have
             a method `episode_context`, memory begins with what that returns.
-        checkpoint, device, dtype: of the world model, as for `DreamVectorEnv`.
+        checkpoint: checkpoint folder of the world model, or `"bundled:NAME"`.
+        device: torch device, or `"auto"`.
+        dtype: of the model, as for `DreamVectorEnv`.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -269,5 +269,5 @@ class VecWithMemory(VecEnvWrapper):
         if self._has_context:
             contexts = self.venv.env_method(EPISODE_CONTEXT, indices=slots.tolist())
         else:
-            contexts = [only(frames[i], self.action_space) for i in slots]
+            contexts = [context_of_one(frames[i], self.action_space) for i in slots]
         self._memory.begin(slots.tolist(), contexts)

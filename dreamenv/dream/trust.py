@@ -210,7 +210,7 @@ def _check_curve(uncertainty: Sequence[float], explained: Sequence[float]) -> No
 
 
 def weights_sha256(folder: str | Path) -> str:
-    """Which weights a checkpoint folder holds."""
+    """The SHA-256 of the weights in a checkpoint folder."""
     with (Path(folder) / WEIGHTS).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

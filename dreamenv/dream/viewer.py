@@ -1,4 +1,4 @@
-"""A window that shows dreams while they are dreamt, for `render_mode="human"`."""
+"""`Window`: shows dreams while they are dreamt, for `render_mode="human"`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import torch
 
 from dreamenv.dream import loading
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.memory import EpisodeMemory
+from dreamenv.dream.episode_memory import EpisodeMemory
 from tests.process_state import process_state
 
 Shown = list[np.ndarray]

@@ -20,9 +20,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from dreamenv.core.errors import ConfigError
-from dreamenv.dream import memory
+from dreamenv.dream import episode_memory
+from dreamenv.dream.episode_memory import EpisodeMemory
 from dreamenv.dream.loading import load_for_dreaming
-from dreamenv.dream.memory import EpisodeMemory, WithMemory, WithMemoryVector
+from dreamenv.dream.memory import WithMemory, WithMemoryVector
 from dreamenv.dream.sb3 import VecWithMemory
 from dreamenv.dream.spawns import load_spawns
 from dreamenv.dream.vector_env import DreamVectorEnv
@@ -66,7 +67,9 @@ def model(debug_checkpoint: Path) -> WorldModel:
 @pytest.fixture
 def exact(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real environments of this test are watched by the float64 model."""
-    monkeypatch.setattr(memory, "load_for_dreaming", lambda *_: SimpleNamespace(model=model))
+    monkeypatch.setattr(
+        episode_memory, "load_for_dreaming", lambda *_: SimpleNamespace(model=model)
+    )
 
 
 def watched_at_once(model: WorldModel, env: LoggedEnv) -> tuple[np.ndarray, np.ndarray]:
@@ -256,6 +259,6 @@ def test_a_model_of_poses_is_refused(model: WorldModel, monkeypatch: pytest.Monk
         actions=replace(model.config.actions, n=0, low=(0.0,), high=(1.0,)),
     )
     posed = SimpleNamespace(model=SimpleNamespace(config=config))
-    monkeypatch.setattr(memory, "load_for_dreaming", lambda *_: posed)
+    monkeypatch.setattr(episode_memory, "load_for_dreaming", lambda *_: posed)
     with pytest.raises(ConfigError, match="told poses.*one trained on actions"):
         EpisodeMemory(1)

@@ -18,7 +18,8 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecVideo
 
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError, MissingDependencyError
 from dreamenv.dream import sb3
-from dreamenv.dream.sb3 import TOLD, DreamVecEnv, make_dream_vec_env
+from dreamenv.dream.observations import INFOS
+from dreamenv.dream.sb3 import DreamVecEnv, make_dream_vec_env
 from tests.dream.counting_dream import CONTEXT, END, SIZE, PlainDream, install, shown
 
 HORIZON = 3
@@ -61,14 +62,14 @@ def test_ends_are_reported_as_stable_baselines3_expects(counting: None) -> None:
                 assert shown(infos[i]["terminal_observation"]) == frame
                 frame = plain[i].begin()
                 assert env.reset_infos[i] == told_of_reset(plain[i])
-                assert infos[i].keys() == {*TOLD, "terminal_observation", "TimeLimit.truncated"}
+                assert infos[i].keys() == {*INFOS, "terminal_observation", "TimeLimit.truncated"}
             else:
-                assert infos[i].keys() == {*TOLD, "TimeLimit.truncated"}
+                assert infos[i].keys() == {*INFOS, "TimeLimit.truncated"}
             assert infos[i]["TimeLimit.truncated"] is truncated
             assert infos[i]["spawn"] == frame_seen[1]
             assert infos[i]["uncertainty"] == frame_seen[0]
             assert infos[i]["trust"] == pytest.approx(1 - frame_seen[0] / 10)
-            assert all(isinstance(infos[i][name], np.generic) for name in TOLD)
+            assert all(isinstance(infos[i][name], np.generic) for name in INFOS)
             assert shown(observations[i]) == frame
 
 
