@@ -16,11 +16,9 @@ rounds' ratios. Result: docs/results/adapter_speed.json.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,13 +28,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecMonitor, VecTransposeImage
 
-from benchmarks.yardsticks import Yardsticks, conditions
+from benchmarks.script import conditions, options, store
+from benchmarks.yardsticks import Yardsticks
 from dreamenv.agents.recipes import build_model, make_recipe
-from dreamenv.core.files import atomic_write_json
 from dreamenv.dream.sb3 import DreamVecEnv
 from dreamenv.dream.vector_env import DreamVectorEnv
-
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "adapter_speed.json"
 
 
 class Players:
@@ -143,15 +139,12 @@ def measure(players: Players, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and store."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options(__doc__, "adapter_speed.json", yardsticks=True)
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--steps", type=int, default=64, help="of every slot in a round")
     parser.add_argument("--horizon", type=int, default=32, help="steps of an episode")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--matmul-size", type=int, default=2048)
-    parser.add_argument("--copied-mebibytes", type=int, default=256)
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     result: dict[str, Any] = {
         **conditions("adapter_speed"),
@@ -176,7 +169,7 @@ def main() -> None:
         result["dtype"] = str(model.compute_dtype).removeprefix("torch.")
         result[observation] = measured | yardsticks.to_json()
         print(observation, result[observation], flush=True)
-    atomic_write_json(args.out, result)
+    store(args.out, result)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ import multiprocessing
 import os
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -35,12 +34,10 @@ import numpy as np
 import dreamenv  # noqa: F401  (registers the ids)
 from benchmarks.ageing import over_time, step_times
 from benchmarks.frame_work import frame_work
+from benchmarks.script import conditions, options, store
 from benchmarks.step_profile import parts
-from benchmarks.yardsticks import DTYPES, Yardsticks, conditions
-from dreamenv.core.files import atomic_write_json
+from benchmarks.yardsticks import DTYPES, Yardsticks
 from dreamenv.dream.vector_env import DreamVectorEnv
-
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "dream_speed.json"
 
 
 def step_real(env_id: str, seed: int, seconds: float, start: Any, stop: Any, results: Any) -> None:
@@ -246,9 +243,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and store."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, "dream_speed.json", yardsticks=True)
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
     parser.add_argument("--real", default="MemoryMaze-9x9-v0", help="'' leaves it out")
     parser.add_argument("--slots", type=int, default=16, help="beside the real environment")
@@ -263,12 +258,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of one slot")
     parser.add_argument("--profile-slots", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--profile-steps", type=int, default=30)
-    parser.add_argument("--matmul-size", type=int, default=2048)
-    parser.add_argument("--copied-mebibytes", type=int, default=256)
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    atomic_write_json(args.out, measure(args))
-    print(f"written: {args.out}")
+    store(args.out, measure(args))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ Result: docs/results/endurance.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import time
@@ -31,14 +30,13 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from benchmarks.ageing import age, compare
-from benchmarks.yardsticks import conditions
+from benchmarks.script import DOCS, conditions, options, store
 from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import matmul_rate
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
 
-ROOT = Path(__file__).parents[1]
 STICKINESS = 0.8
 CONTRAST = 0.5
 """Least standard deviation of a frame's pixels, 0 … 255."""
@@ -314,16 +312,13 @@ def flatness(noted: list[dict[str, Any]]) -> dict[str, float]:
 
 def main() -> None:
     """Run and store."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, "endurance.json")
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--slots", type=int, default=10, help="half of them never end")
     parser.add_argument("--horizon", type=int, default=200, help="steps of the others' episodes")
     parser.add_argument("--checkpoints", type=int, default=100)
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "endurance")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/results/endurance.json")
+    parser.add_argument("--run", type=Path, default=DOCS.parent / "runs" / "endurance")
     args = parser.parse_args()
     about = conditions("endurance")
     names = ("checkpoint", "frames", "slots", "horizon", "checkpoints")
@@ -335,7 +330,7 @@ def main() -> None:
     result = {**about, **endurance.run()}
     rates = [note["matmul_gflops"] for note in result["checkpoints"]]
     result["over_time"]["matmul_gflops"] = {"float32": float(np.median(rates))}
-    atomic_write_json(args.out, result)
+    store(args.out, result)
     print({name: value for name, value in result.items() if name != "checkpoints"})
 
 

@@ -1,6 +1,6 @@
 """What memory costs a world model: ours, full attention, and attention over a window.
 
-    OMP_NUM_THREADS=1 python benchmarks/memory_cost.py
+    OMP_NUM_THREADS=1 python -m benchmarks.memory_cost
 
 Seconds and peak memory of a training iteration against the length of the sequence, and of a
 dreamt step against the number of frames before it; `experiments/cost.py` says exactly of
@@ -10,31 +10,24 @@ command goes on. `--quick` only shows that it runs.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import shlex
 import sys
-from pathlib import Path
 
+from benchmarks.script import command, options
 from dreamenv.core.errors import DreamEnvError
 from dreamenv.world_model.config import preset
 from experiments.cost import CostConfig, measure_cost
 from experiments.cost_readings import Conditions
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
-
 
 def main() -> int:
     """Measure, store, print the exponents."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, "memory_cost.json")
     parser.add_argument("--preset", help="of ours; default: the memory-maze suite's architecture")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", help="float32 or bfloat16; default: the suite's")
     parser.add_argument("--rounds", type=int, default=CostConfig.rounds)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=RESULTS / "memory_cost.json")
     args = parser.parse_args()
     try:
         config = CostConfig(rounds=args.rounds)
@@ -44,8 +37,7 @@ def main() -> int:
             config = dataclasses.replace(config, base=preset(args.preset))
         if args.quick:
             config = dataclasses.replace(config.quick(), rounds=args.rounds)
-        command = shlex.join(["python", "benchmarks/memory_cost.py", *sys.argv[1:]])
-        result = measure_cost(config, args.out, command)
+        result = measure_cost(config, args.out, command("memory_cost"))
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

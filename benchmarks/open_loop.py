@@ -3,7 +3,7 @@
     dreamenv collect --env MemoryMaze-9x9-v0 --frames 10000 --max-episode-steps 500 \\
         --policy goal=0.25 goal:0.5=0.2 wandering=0.35 sticky=0.15 uniform=0.05 --seed 1000 \\
         --out rollouts/held_out
-    python benchmarks/open_loop.py --rollouts rollouts/held_out
+    python -m benchmarks.open_loop --rollouts rollouts/held_out
 
 The model watches 32 real frames and imagines 16 under the recorded actions; beside it stand
 repeating the last frame, the mean frame, and the tokenizer's reconstruction of the real frames.
@@ -13,34 +13,26 @@ docs/real_above_dreamt.png, whose clips are the first ones drawn.
 
 from __future__ import annotations
 
-import argparse
 import io
-import os
-import platform
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 import dreamenv
+from benchmarks.script import DOCS, conditions, options, store
 from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.errors import DreamEnvError
-from dreamenv.core.files import atomic_write_bytes, atomic_write_json
+from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.tables import aligned
 from dreamenv.evaluation.metrics.film_strip import film_strip
 from dreamenv.evaluation.metrics.held_out import HeldOut, measure_held_out
 
-DOCS = Path(__file__).parents[1] / "docs"
-
 
 def main() -> int:
     """Measure, store the numbers and the picture, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, "open_loop.json")
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
     parser.add_argument("--rollouts", required=True, help="store of held-out episodes")
     parser.add_argument("--clips", type=int, default=256)
@@ -49,7 +41,6 @@ def main() -> int:
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--strips", type=int, default=4, help="clips in the picture")
-    parser.add_argument("--out", type=Path, default=DOCS / "results" / "open_loop.json")
     parser.add_argument("--picture", type=Path, default=DOCS / "real_above_dreamt.png")
     args = parser.parse_args()
     if args.device == "cpu":
@@ -69,15 +60,14 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     result = {
-        "command": shlex.join(["python", "benchmarks/open_loop.py", *sys.argv[1:]]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {"dreamenv": dreamenv.__version__, "torch": torch.__version__},
+        **conditions("open_loop", args.device),
+        "dreamenv": dreamenv.__version__,
         **measured.to_json(),
     }
-    atomic_write_json(args.out, result)
     _write_picture(measured, args.picture, args.strips)
     print(_table(result))
-    print(f"\nwritten: {args.out} and {args.picture}")
+    print(f"\nwritten: {args.picture}")
+    store(args.out, result)
     return 0
 
 

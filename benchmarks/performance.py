@@ -17,9 +17,9 @@ from benchmarks.page.markdown import UNKNOWN
 from benchmarks.page.peer_tables import peers
 from benchmarks.page.plots import draw_plots
 from benchmarks.page.results import COMMANDS, Results
+from benchmarks.script import DOCS
 from experiments.document import fill_tables
 
-DOCS = Path(__file__).parents[1] / "docs"
 TABLES = {
     "machine": (other_tables.machine, "dream_speed"),
     "passes": (dream_tables.passes, "dream_speed"),
@@ -69,7 +69,9 @@ def render(results: Path, page: Path) -> None:
 
 def main() -> None:
     """Render."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--results", type=Path, default=DOCS / "results")
     parser.add_argument("--page", type=Path, default=DOCS / "performance.md")
     args = parser.parse_args()

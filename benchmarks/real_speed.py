@@ -1,6 +1,6 @@
 """How fast Memory Maze steps here and in the unmodified package, per process.
 
-    python benchmarks/real_speed.py
+    python -m benchmarks.real_speed
 
 Two processes, one per side, play the same 9x9 episode with the same actions in turns of a few
 dozen steps, so that both meet the same load of the machine. The frames must be equal; if they
@@ -11,45 +11,41 @@ Result: docs/results/real_speed.json.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import multiprocessing
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from dreamenv.core.files import atomic_write_json
+from benchmarks.script import conditions, options, store
 
 SEED = 7
 EPISODE_STEPS = 1000
 SIDES = ("package", "dreamenv")
 PACKAGES = ("memory-maze", "dm-control", "mujoco", "gymnasium", "numpy")
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "real_speed.json"
 
 
 def main() -> int:
     """Measure both sides, write the result and print its table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = options(__doc__, "real_speed.json")
     parser.add_argument("--turns", type=int, default=15, help="timed turns per side")
     parser.add_argument("--steps", type=int, default=60, help="steps per turn")
     parser.add_argument("--resets", type=int, default=5, help="timed resets per side")
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if (args.turns + 1) * args.steps >= EPISODE_STEPS:
         parser.error(f"(turns + 1) * steps must stay below an episode's {EPISODE_STEPS} steps")
     actions = _actions((args.turns + 1) * args.steps)
     result = _measure(actions, args.turns, args.steps, args.resets)
-    result |= {"command": " ".join(["python", *sys.argv]), "machine": _machine()}
-    atomic_write_json(args.out, result)
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    rendering = {"rendering": os.environ.get("MUJOCO_GL", "egl")}
+    store(args.out, conditions("real_speed") | rendering | versions | result)
     _print_table(result)
     return 0
 
@@ -150,26 +146,6 @@ def _dreamenv() -> tuple[Callable[[], np.ndarray], Callable[[int], np.ndarray]]:
     env = MemoryMazeEnv(9)
     seeds = iter(range(SEED, SEED + 10**6))
     return lambda: env.reset(seed=next(seeds))[0], lambda action: env.step(action)[0]
-
-
-def _machine() -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "rendering": os.environ.get("MUJOCO_GL", "egl"),
-        **versions,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _print_table(result: dict[str, Any]) -> None:

@@ -7,18 +7,14 @@ Result: docs/results/state_bytes.json.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.yardsticks import DTYPES, conditions
-from dreamenv.core.files import atomic_write_json
+from benchmarks.script import command, options, store
+from benchmarks.yardsticks import DTYPES
 from dreamenv.world_model.config import PRESETS, WorldModelConfig, preset
 from dreamenv.world_model.model import WorldModel
-
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "state_bytes.json"
 
 
 def state_bytes(config: WorldModelConfig) -> dict[str, Any]:
@@ -38,16 +34,14 @@ def state_bytes(config: WorldModelConfig) -> dict[str, Any]:
 
 def main() -> None:
     """Count and store."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options(__doc__, "state_bytes.json")
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     result = {
-        "command": conditions("state_bytes")["command"],
+        "command": command("state_bytes"),
         "presets": {name: state_bytes(preset(name)) for name in args.presets},
     }
-    atomic_write_json(args.out, result)
-    print(f"written: {args.out}")
+    store(args.out, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rollout storage measured: Zarr (what dreamenv uses), HDF5, and a raw memory map.
 
-    python benchmarks/storage.py
+    python -m benchmarks.storage
 
 Records episodes of MemoryMaze-9x9-v0, writes their frames with each candidate, reads random
 windows back, and stores the table in docs/results/storage.json. Reads come from the page cache:
@@ -9,9 +9,7 @@ what is compared is decoding and overhead, not the disk.
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import shutil
 import tempfile
 import time
@@ -25,7 +23,7 @@ import numpy as np
 import zarr
 
 import dreamenv  # noqa: F401  registers the ids
-from dreamenv.core.files import atomic_write_json
+from benchmarks.script import conditions, options, store
 from dreamenv.rollouts.arrays import (
     CHUNK_FRAMES,
     ZSTD_LEVEL,
@@ -37,7 +35,6 @@ from dreamenv.rollouts.policies import make_policy
 from dreamenv.rollouts.recording import record_episode
 
 ENV = "MemoryMaze-9x9-v0"
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "storage.json"
 
 DECISION = (
     "Zarr is kept: it reads windows no slower than HDF5 and stores them smaller, an interrupted "
@@ -177,12 +174,11 @@ def _ratios(row: dict[str, float], other: dict[str, float]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print the table, store it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.HelpFormatter)
+    parser = options(__doc__, "storage.json")
     parser.add_argument("--episodes", type=int, default=6)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--window", type=int, default=64, help="frames per window")
     parser.add_argument("--windows", type=int, default=300, help="windows read")
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
 
     chosen = f"zarr zstd{ZSTD_LEVEL} chunk{CHUNK_FRAMES}"
@@ -205,11 +201,10 @@ def main() -> None:
         key=lambda row: row["read_window_cpu_ms"],
     )
     result: dict[str, Any] = {
-        "command": "python benchmarks/storage.py",
+        **conditions("storage"),
         "frames": f"{args.episodes} episodes of {args.steps} steps of {ENV}, policy wandering",
         "window_frames": args.window,
         "windows_read": args.windows,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f}",
         "versions": {"zarr": zarr.__version__, "h5py": h5py.__version__},
         "candidates": table,
         "chosen": chosen,
@@ -219,12 +214,12 @@ def main() -> None:
         },
         "decision": DECISION,
     }
-    atomic_write_json(args.out, result)
     columns = list(ours)
     print(f"{'':22}" + "".join(f"{name.replace('_', ' '):>30}" for name in columns))
     for name, row in table.items():
         print(f"{name:22}" + "".join(f"{row[column]:30}" for column in columns))
-    print(f"\nwritten to {args.out}")
+    print()
+    store(args.out, result)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,10 +26,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.yardsticks import DTYPES, Yardsticks, conditions
+from benchmarks.script import conditions, options, store
+from benchmarks.yardsticks import DTYPES, Yardsticks
 from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.device import pick_device
-from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import synchronize
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.optimizer import Average, Optimizer
@@ -38,7 +37,6 @@ from dreamenv.world_model.config import PRESETS, preset
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import SCHEMES, Batch, ObjectiveConfig
 
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "training_speed.json"
 OPERATIONS = 12
 """How many are named in a profile."""
 
@@ -205,9 +203,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and store."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, "training_speed.json", yardsticks=True)
     parser.add_argument("--preset", choices=list(PRESETS), default="small")
     parser.add_argument("--windows", type=int, nargs="+", default=[16, 48, 128, 512])
     parser.add_argument("--frames", type=int, default=512, help="of an update, about")
@@ -219,14 +215,10 @@ def main() -> None:
     parser.add_argument("--checkpoint-activations", action="store_true", help="compute them twice")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its default")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--matmul-size", type=int, default=2048)
-    parser.add_argument("--copied-mebibytes", type=int, default=256)
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    atomic_write_json(args.out, measure(args))
-    print(f"written: {args.out}")
+    store(args.out, measure(args))
 
 
 if __name__ == "__main__":

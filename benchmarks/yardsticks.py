@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import statistics
-import sys
 import time
 from typing import Any
 
 import torch
 
-from dreamenv.core.machine import machine, matmul_rate, synchronize
+from dreamenv.core.machine import matmul_rate, synchronize
 
 DTYPES = ("float32", "bfloat16")
-
-
-def conditions(module: str, device: str = "cpu") -> dict[str, Any]:
-    """What every result begins with: the command, the machine, its threads, how busy it was.
-
-    `load_average` is of the last minute before the measurement; a quiet machine has about 0.
-    """
-    return {
-        "command": shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
-        **machine(device),
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-    }
 
 
 class Yardsticks:

@@ -32,5 +32,5 @@ bundle() {
         --rollouts "$ROOT/held_out"
 }
 bundle
-"$PYTHON" benchmarks/open_loop.py --checkpoint "$OUT" --rollouts "$ROOT/held_out" --clips "$CLIPS"
+"$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" --clips "$CLIPS"
 bundle # again: now the card holds what was measured

@@ -15,6 +15,6 @@ OMP_NUM_THREADS=1 "$PYTHON" train_world_model.py --data "$ROOT/train" --held-out
     --objective.self-forcing 0.5 --self-forcing-from 0 --objective.pure-noise 0.5 \
     --objective.shortcut 0.33 --objective.reward-weight 0.5 \
     --evaluate-every 100 --checkpoint-every 50 --log-every 10
-"$PYTHON" benchmarks/open_loop.py --checkpoint "$OUT" --rollouts "$ROOT/held_out" \
+"$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" \
     --clips "$CLIPS" --dtype bfloat16 --steps 8 4 2 1 \
     --out docs/results/open_loop_shortcut.json --picture "$OUT/real_above_dreamt.png"

@@ -16,10 +16,10 @@ from typing import Any
 
 from benchmarks.clients.checks import Check, World, outcome, versions
 from benchmarks.clients.page import clients_table
+from benchmarks.script import DOCS
 from dreamenv.core.files import atomic_write_json
 from experiments.document import fill_tables
 
-DOCS = Path(__file__).parents[2] / "docs"
 CLIENTS = {
     "gymnasium_vectors": "Gymnasium, vectors",
     "gymnasium_wrappers": "Gymnasium, wrappers",
@@ -60,7 +60,9 @@ def run_check(check: Check) -> dict[str, Any]:
 
 def main() -> None:
     """Run, store, render."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="*", default=[*CLIENTS], choices=[*CLIENTS], metavar="NAME")
     parser.add_argument("--results", type=Path, default=DOCS / "results" / "clients.json")
     parser.add_argument("--page", type=Path, default=DOCS / "clients.md")

@@ -26,10 +26,8 @@ from typing import Any
 
 from benchmarks.fuzz.cases import FINE, run_cases
 from benchmarks.fuzz.subjects import SUBJECTS
-from benchmarks.yardsticks import conditions
-from dreamenv.core.files import atomic_write_json
+from benchmarks.script import conditions, options, store
 
-RESULT = Path(__file__).parents[2] / "docs" / "results" / "fuzz.json"
 COUNTS = {
     "checkpoints": 1000,
     "stores": 500,
@@ -42,11 +40,10 @@ PORTION, PATIENCE = 250, 7200
 
 def main() -> int:
     """Run all cases, or a portion of one subject's for a parent process."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options(__doc__, "fuzz.json")
     parser.add_argument("--only", choices=list(SUBJECTS), help="one of them")
     parser.add_argument("--count", type=int, help="cases of each")
     parser.add_argument("--portion", type=int, nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if args.portion:
         with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +62,7 @@ def main() -> int:
             "faults": faults,
         }
         print(name, dict(outcomes), *faults, sep="\n")
-    atomic_write_json(args.out, result)
+    store(args.out, result)
     print(f"written: {args.out}")
     return int(any(subject["faults"] for subject in result["subjects"].values()))
 

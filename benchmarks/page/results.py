@@ -20,7 +20,7 @@ COMMANDS = {
     "adapter_speed": "python -m benchmarks.adapter_speed",
     "endurance": "python -m benchmarks.endurance",
     "state_bytes": "python -m benchmarks.state_bytes",
-    "open_loop": "python benchmarks/open_loop.py --rollouts …",
+    "open_loop": "python -m benchmarks.open_loop --rollouts …",
     "open_loop_shortcut": "sh scripts/train_shortcuts.sh",
 }
 

@@ -30,6 +30,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     def run(name: str, *arguments: object) -> dict[str, Any]:
         module = importlib.import_module(f"benchmarks.{name}")
+        if not hasattr(module, "main"):  # a package
+            module = importlib.import_module(f"benchmarks.{name}.__main__")
         words = list(map(str, arguments))
         if "--out" not in words:
             words += ["--out", str(tmp_path_factory.mktemp(name) / "result.json")]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import cuda, cuda_checks
+from benchmarks.cuda import __main__ as cuda
+from benchmarks.cuda import checks
 from tests.benchmarks.conftest import Run
 from tests.world_model.models import tiny_config, tiny_model
 
@@ -71,7 +72,7 @@ def test_errors_are_judged_beside_those_of_the_reference() -> None:
 
     def judged(error: float) -> dict[str, Any]:
         got = {"y": exact["y"] + torch.tensor([0.0, error])}
-        return cuda_checks.compare(exact, rounded, got, torch.float32)
+        return checks.compare(exact, rounded, got, torch.float32)
 
     good, bad = judged(0.03), judged(0.1)
     assert good["passes"] and not bad["passes"]
@@ -82,24 +83,22 @@ def test_errors_are_judged_beside_those_of_the_reference() -> None:
 def test_frames_of_a_gpu_dream_are_checked_against_float64() -> None:
     """The way the check goes, with the reference path on both sides."""
     model = tiny_model(tiny_config()).float()
-    start = cuda_checks.aged_state(model, 4)
+    start = checks.aged_state(model, 4)
     assert start.frames.tolist() == [5, 5, 1, 1]
-    exact = cuda_checks.imagined(
-        cuda_checks._double(model), cuda_checks._as(start, torch.float64), 3, reuse=False
-    )
-    by_reference = cuda_checks.imagined(model, start, 3, reuse=False)
-    in_place = cuda_checks.imagined(model, start.clone(), 3)
-    row = cuda_checks.compare(exact, by_reference, in_place, torch.float32)
+    exact = checks.imagined(checks._double(model), checks._as(start, torch.float64), 3, reuse=False)
+    by_reference = checks.imagined(model, start, 3, reuse=False)
+    in_place = checks.imagined(model, start.clone(), 3)
+    row = checks.compare(exact, by_reference, in_place, torch.float32)
     assert row["passes"], row
     assert max(part["kernels"] for part in row["parts"].values()) < 1e-4
     assert model.dynamics.position.dtype == torch.float32
 
 
 def test_kernels_are_switched_and_switched_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cuda_checks.SWITCH, "1")
+    monkeypatch.setenv(checks.SWITCH, "1")
     before = torch.backends.cuda.matmul.fp32_precision
-    with cuda_checks.kernels(False), cuda_checks.tf32():
-        assert cuda_checks.os.environ[cuda_checks.SWITCH] == "0"
+    with checks.kernels(False), checks.tf32():
+        assert checks.os.environ[checks.SWITCH] == "0"
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    assert cuda_checks.os.environ[cuda_checks.SWITCH] == "1"
+    assert checks.os.environ[checks.SWITCH] == "1"
     assert torch.backends.cuda.matmul.fp32_precision == before

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz.__main__ import COUNTS, RESULT
+from benchmarks.fuzz.__main__ import COUNTS
 from benchmarks.fuzz.cases import FINE, run_cases
 from benchmarks.fuzz.subjects import SUBJECTS
+from benchmarks.script import DOCS
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -22,7 +23,7 @@ def test_what_is_damaged_is_refused_or_reads_as_if_whole(name: str, tmp_path: Pa
 
 
 def test_the_stored_counts_are_of_all_cases_and_without_a_fault() -> None:
-    subjects = json.loads(RESULT.read_text("utf-8"))["subjects"]
+    subjects = json.loads((DOCS / "results" / "fuzz.json").read_text("utf-8"))["subjects"]
     assert {name: subject["cases"] for name, subject in subjects.items()} == COUNTS
     for subject in subjects.values():
         assert subject["faults"] == []

@@ -144,7 +144,7 @@ def test_benchmark_writes_numbers_and_a_picture(
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(BENCHMARK), run_name="__main__")
     result = json.loads(out.read_text())
-    assert result["command"].startswith("python benchmarks/open_loop.py --checkpoint")
+    assert result["command"].startswith("python -m benchmarks.open_loop --checkpoint")
     assert result["clips"]["context"] == 32 and len(result["psnr_db"]["mean frame"]["mean"]) == 16
     assert "average precision" in capsys.readouterr().out
     with Image.open(picture) as image:
