@@ -23,7 +23,8 @@ from typing import Any
 import torch
 
 from dreamenv.core.files import atomic_write_json
-from dreamenv.dream.spawns import SPAWNS, save_spawns
+from dreamenv.dream.spawn_drawing import save_spawns
+from dreamenv.dream.spawns import SPAWNS
 from dreamenv.dream.trust import TRUST, Trust
 from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
 from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model

@@ -95,7 +95,7 @@ def save_debug_checkpoint(folder: Path, store: Path) -> Path:
     """Write an untrained model that fits the actions of a store, with spawns from it."""
     import torch
 
-    from dreamenv.dream.spawns import save_spawns
+    from dreamenv.dream.spawn_drawing import save_spawns
     from dreamenv.rollouts.store import RolloutStore
     from dreamenv.training.config import TrainConfig
     from dreamenv.training.fit_config import model_config

@@ -22,7 +22,7 @@ from gymnasium.spaces import Box, Discrete
 from safetensors.torch import load_file, save_file
 
 from benchmarks.fuzz.mutations import damage
-from dreamenv.dream.spawns import save_spawns
+from dreamenv.dream.spawn_drawing import save_spawns
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.trust import Trust
 from dreamenv.dream.vector_env import DreamVectorEnv

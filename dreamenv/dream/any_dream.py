@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from dreamenv.dream.arguments import a_folder, whole_number
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
-from dreamenv.dream.spawns import spawns_from_rollouts
+from dreamenv.dream.spawn_drawing import spawns_from_rollouts
 from dreamenv.world_model.checkpoint import checkpoint_folder
 
 

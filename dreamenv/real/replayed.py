@@ -106,7 +106,7 @@ class SpawnedEnv(gymnasium.Wrapper):
                 "a source is a dict with 'seed' and 'actions', all of them since the reset, not "
                 f"{list(source) if isinstance(source, Mapping) else source!r}; spawns stored by "
                 "earlier versions lack the actions: write them anew with "
-                "dreamenv.dream.spawns.save_spawns"
+                "dreamenv.dream.spawn_drawing.save_spawns"
             )
         actions = self._stack(source["actions"])
         start = int(source.get("start", max(0, len(actions) + 1 - CONTEXT)))
@@ -122,7 +122,7 @@ class SpawnedEnv(gymnasium.Wrapper):
                 raise EnvironmentUsageError(
                     f"the episode ends on the spawn's last frame, after {step} actions, so none "
                     "can begin there; spawns stored by this version never do: write them anew "
-                    "with dreamenv.dream.spawns.save_spawns"
+                    "with dreamenv.dream.spawn_drawing.save_spawns"
                 )
             if terminated or truncated:
                 raise EnvironmentUsageError(

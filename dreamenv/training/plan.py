@@ -10,7 +10,8 @@ import torch
 
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import ConfigError, RolloutError
-from dreamenv.dream.spawns import Spawns, draw_spawns, spawn_length
+from dreamenv.dream.spawn_drawing import draw_spawns, spawn_length
+from dreamenv.dream.spawns import Spawns
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
 from dreamenv.training.config import TrainConfig

@@ -13,7 +13,8 @@ import torch
 from dreamenv.core.errors import CheckpointError, ConfigError, EnvironmentUsageError, RolloutError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.reset_options import read_options
-from dreamenv.dream.spawns import Spawns, draw_spawns
+from dreamenv.dream.spawn_drawing import draw_spawns
+from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.world_model.config import ActionConfig, DynamicsConfig, WorldModelConfig

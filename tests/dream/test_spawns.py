@@ -14,7 +14,8 @@ from counting_env import CountingEnv, step_of
 
 from dreamenv.core.errors import CheckpointError, ConfigError, RolloutError
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.spawns import draw_spawns, load_spawns, save_spawns, spawn_length
+from dreamenv.dream.spawn_drawing import draw_spawns, save_spawns, spawn_length
+from dreamenv.dream.spawns import load_spawns
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from tests.conftest import save_debug_checkpoint, write_counting_store

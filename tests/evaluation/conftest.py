@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamenv.dream.spawns import save_spawns
+from dreamenv.dream.spawn_drawing import save_spawns
 from dreamenv.rollouts.policies import make_policy
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.writer import RolloutWriter

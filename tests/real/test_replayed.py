@@ -12,7 +12,8 @@ from gymnasium.wrappers import TimeLimit
 
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.spawns import draw_spawns, load_spawns
+from dreamenv.dream.spawn_drawing import draw_spawns
+from dreamenv.dream.spawns import load_spawns
 from dreamenv.real.memory_maze.env import MemoryMazeEnv
 from dreamenv.real.replayed import CONTEXT, SpawnedEnv
 from dreamenv.rollouts.episode import Episode

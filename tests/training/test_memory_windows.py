@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.spawns import load_spawns, save_spawns
+from dreamenv.dream.spawn_drawing import save_spawns
+from dreamenv.dream.spawns import load_spawns
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter

@@ -11,7 +11,8 @@ import numpy as np
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_for_dreaming
-from dreamenv.dream.spawns import Spawns, spawn_length, spawns_from_rollouts
+from dreamenv.dream.spawn_drawing import spawn_length, spawns_from_rollouts
+from dreamenv.dream.spawns import Spawns
 from dreamenv.evaluation.gap.episodes import digest
 from dreamenv.rollouts.store import RolloutStore
 
@@ -104,7 +105,7 @@ def choose_spawns(
         raise ConfigError(
             f"the spawns of {checkpoint} were stored by an earlier version and do not say how to "
             "bring the real environment there; give --rollouts, or write them anew with "
-            "dreamenv.dream.spawns.save_spawns"
+            "dreamenv.dream.spawn_drawing.save_spawns"
         )
     begins = np.array([source["start"] for source in own.sources])
     usable = np.flatnonzero(begins <= (np.inf if latest_start is None else latest_start))

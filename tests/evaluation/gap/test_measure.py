@@ -17,7 +17,8 @@ from dreamenv.core.errors import (
     DreamEnvError,
     EnvironmentUsageError,
 )
-from dreamenv.dream.spawns import Spawns, draw_spawns
+from dreamenv.dream.spawn_drawing import draw_spawns
+from dreamenv.dream.spawns import Spawns
 from dreamenv.evaluation.gap import paired_episodes as paired_plays
 from dreamenv.evaluation.gap.config import GapConfig
 from dreamenv.evaluation.gap.measure import GapReport, measure_gap
