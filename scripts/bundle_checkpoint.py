@@ -1,6 +1,6 @@
 """Turn a training run into the checkpoint that ships with the package.
 
-    python scripts/bundle_checkpoint.py runs/maze dreamenv/checkpoints/memory_maze_9x9 \\
+    python -m scripts.bundle_checkpoint runs/maze dreamenv/checkpoints/memory_maze_9x9 \\
         --steps 1 --rollouts rollouts/held_out
 
 Weights are stored in bfloat16, the precision in which the dream multiplies them. The card is
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 import statistics
 import sys
 from collections.abc import Iterator
@@ -29,8 +30,14 @@ from dreamenv.dream.trust import TRUST, Trust
 from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
 from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model
 from dreamenv.world_model.config import SamplerConfig
+from experiments.markdown import table
 
 SPAWN_FRAMES = 32
+TRAINING = (
+    *("stage", "updates", "window", "batch", "learning-rate"),
+    *("scheme", "self-forcing", "pure-noise", "commit"),
+)
+"""Columns of the card's table of training."""
 
 
 def card(
@@ -53,26 +60,7 @@ def card(
         "code.\n"
     )
     yield "## Training\n"
-    heads = "stage updates window batch learning-rate scheme self-forcing pure-noise commit".split()
-    yield "| " + " | ".join(heads) + " |"
-    yield "|---" * len(heads) + "|"
-    for i, part in enumerate(history):
-        config, stage = part["config"], part["config"][part["stage"]]
-        later = [p["from_step"] for p in history[i + 1 :] if p["stage"] == part["stage"]]
-        last = [m["step"] for m in metrics if m["stage"] == part["stage"]][-1]
-        end = later[0] if later else last
-        if end == part["from_step"]:
-            continue  # started, and stopped before its first checkpoint
-        tokenizer = part["stage"] == "tokenizer"
-        share = config["objective"]["self_forcing"]
-        yield (
-            f"| {part['stage']} | {part['from_step']}–{end} | "
-            f"{1 if tokenizer else config['window']} | {stage['batch']} | "
-            f"{stage['learning_rate']} | {'' if tokenizer else config['objective']['scheme']} | "
-            f"{'' if tokenizer else share} | "
-            f"{'' if tokenizer else round(config['objective'].get('pure_noise', 1 / 3), 2)} | "
-            f"{part['commit']} |"
-        )
+    yield table(TRAINING, training_rows(history, metrics), texts=len(TRAINING)).rstrip()
     seconds = {m["stage"]: m["seconds"] for m in metrics}
     yield (
         "\nTime spent: "
@@ -96,6 +84,28 @@ def card(
     yield from measured(json.loads(results.read_text("utf-8")))
 
 
+def training_rows(
+    history: list[dict[str, Any]], metrics: list[dict[str, Any]]
+) -> Iterator[list[str]]:
+    """A row for each stretch of training that reached a checkpoint."""
+    for i, part in enumerate(history):
+        config, stage = part["config"], part["config"][part["stage"]]
+        later = [p["from_step"] for p in history[i + 1 :] if p["stage"] == part["stage"]]
+        last = [m["step"] for m in metrics if m["stage"] == part["stage"]][-1]
+        end = later[0] if later else last
+        if end == part["from_step"]:
+            continue  # started, and stopped before its first checkpoint
+        row = [part["stage"], f"{part['from_step']}–{end}"]
+        if part["stage"] == "tokenizer":
+            row += ["1", str(stage["batch"]), str(stage["learning_rate"]), "", "", ""]
+        else:
+            objective = config["objective"]
+            row += [str(config["window"]), str(stage["batch"]), str(stage["learning_rate"])]
+            row += [objective["scheme"], str(objective["self_forcing"])]
+            row.append(str(round(objective.get("pure_noise", 1 / 3), 2)))
+        yield [*row, part["commit"]]
+
+
 def measured(result: dict[str, Any]) -> Iterator[str]:
     """The table of open-loop quality on held-out mazes, and the reward head's scores."""
     clips, events = result["clips"], result["reward_events"]["real_frames"]
@@ -105,10 +115,11 @@ def measured(result: dict[str, Any]) -> Iterator[str]:
         f"frames watched, {clips['horizon']} imagined under the recorded actions. PSNR in dB:\n"
     )
     picks = [i for i in (1, 2, 4, 8, 12, 16) if i <= clips["horizon"]]
-    yield "| frame | " + " | ".join(str(i) for i in picks) + " |"
-    yield "|---|" + "---|" * len(picks)
-    for name, curve in result["psnr_db"].items():
-        yield f"| {name} | " + " | ".join(f"{curve['mean'][i - 1]:.1f}" for i in picks) + " |"
+    rows = [
+        [name, *(f"{curve['mean'][i - 1]:.1f}" for i in picks)]
+        for name, curve in result["psnr_db"].items()
+    ]
+    yield table(["frame", *map(str, picks)], rows).rstrip()
     yield (
         f"\nReward events on real frames of those episodes: {events['events']} in "
         f"{events['frames']:,} frames, average precision {events['average_precision']:.3f}, "
@@ -119,7 +130,9 @@ def measured(result: dict[str, Any]) -> Iterator[str]:
 def training_summary(run: Path) -> dict[str, Any]:
     """Speed, time spent waiting for data, and held-out quality over the run, per stage."""
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    summary: dict[str, Any] = {"command": "python " + " ".join(sys.argv)}
+    summary: dict[str, Any] = {
+        "command": shlex.join(["python", "-m", "scripts.bundle_checkpoint", *sys.argv[1:]])
+    }
     for stage in ("tokenizer", "dynamics"):
         own = [m for m in metrics if m["stage"] == stage]
         logged = [m for m in own if m["kind"] == "train"]

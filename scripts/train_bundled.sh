@@ -28,7 +28,7 @@ collect "$HELD_OUT" 2000 "$ROOT/held_out"
     --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" --dynamics.learning-rate 1.5e-3 \
     --objective.self-forcing 0.5 --self-forcing-from 0.4 --objective.pure-noise 0.75
 bundle() {
-    "$PYTHON" scripts/bundle_checkpoint.py "$ROOT/model" "$OUT" --steps "${STEPS:-1}" \
+    "$PYTHON" -m scripts.bundle_checkpoint "$ROOT/model" "$OUT" --steps "${STEPS:-1}" \
         --rollouts "$ROOT/held_out"
 }
 bundle

@@ -58,17 +58,6 @@ def mean_interval(
     return interval_of(np.asarray(values, np.float64).mean(0), means)
 
 
-def difference_interval(
-    a: np.ndarray, b: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Mean of `a` (n,) minus mean of `b` (m,), measured independently of each other."""
-    rng = np.random.default_rng(seed)
-    first = resampled_means(a, None, resamples, rng)
-    second = resampled_means(b, None, resamples, rng)
-    both = None if first is None or second is None else first - second
-    return interval_of(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64), both)
-
-
 def statistic_interval(
     statistic: Callable[[np.ndarray], float | None],
     groups: np.ndarray,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dreamenv import agents
@@ -58,3 +59,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             )
         )
     return folders
+
+
+def frames(steps: int, episodes: int = 4) -> np.ndarray:
+    """(T, N, 36, 36, 3) noise."""
+    shape = (steps, episodes, 36, 36, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from dreamenv.core.statistics import (
-    difference_interval,
     mean_interval,
     statistic_interval,
 )
@@ -49,15 +48,6 @@ def test_groups_of_unequal_size_keep_the_plain_mean() -> None:
 def test_one_measurement_or_one_group_has_no_interval() -> None:
     assert mean_interval(np.array([2.0])).to_json() == {"mean": 2.0, "low": None, "high": None}
     assert mean_interval(np.array([1.0, 3.0]), groups=np.array([0, 0])).low is None
-    assert difference_interval(np.array([2.0]), np.array([1.0, 0.0])).high is None
-
-
-def test_difference_of_means() -> None:
-    rng = np.random.default_rng(2)
-    a, b = rng.normal(5, 1, 50), rng.normal(2, 1, 80)
-    interval = difference_interval(a, b)
-    assert interval.mean == pytest.approx(a.mean() - b.mean())
-    assert 2 < interval.low < interval.mean < interval.high < 4
 
 
 def test_the_seed_decides() -> None:
