@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dreamenv.dream.vector_env import DreamVectorEnv as DreamVectorEnv
     from dreamenv.evaluation.gap.config import GapConfig as GapConfig
     from dreamenv.evaluation.gap.measure import measure_gap as measure_gap
-    from dreamenv.evaluation.gap.report import write_report as write_report
+    from dreamenv.evaluation.gap.report import GapReport as GapReport
     from dreamenv.rollouts.collect import collect as collect
     from dreamenv.rollouts.store import RolloutStore as RolloutStore
     from dreamenv.rollouts.writer import RolloutWriter as RolloutWriter
@@ -45,6 +45,7 @@ _PLACES = {
     "DreamVecEnv": "dream.sb3",
     "DreamVectorEnv": "dream.vector_env",
     "GapConfig": "evaluation.gap.config",
+    "GapReport": "evaluation.gap.report",
     "RolloutStore": "rollouts.store",
     "RolloutWriter": "rollouts.writer",
     "TrainConfig": "training.config",
@@ -57,7 +58,6 @@ _PLACES = {
     "measure_gap": "evaluation.gap.measure",
     "train_agent": "agents",
     "train_world_model": "training.train",
-    "write_report": "evaluation.gap.report",
 }
 """Public name → the module it is loaded from at its first use."""
 

@@ -12,12 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from dreamenv.agents import AgentConfig, train_agent
+from dreamenv import AgentConfig, DreamEnvError, GapConfig, measure_gap, train_agent
 from dreamenv.core.console import print_anywhere
-from dreamenv.core.errors import DreamEnvError
-from dreamenv.evaluation.gap.config import GapConfig
-from dreamenv.evaluation.gap.measure import measure_gap
-from dreamenv.evaluation.gap.report import one_line, write_report
 
 DREAM, REAL = "DreamEnv-MemoryMaze-v0", "MemoryMaze-9x9-v0"
 RECIPE = {"n_steps": 64, "batch_size": 512, "learning_rate": 3e-4, "gamma": 0.97, "net_width": 256}
@@ -62,12 +58,12 @@ def main() -> int:
             clip_horizon=min(GapConfig.clip_horizon, args.horizon),
             workers=2,
         )
-        report = measure_gap(config, out / "plays")
+        report = measure_gap(config, out / "episodes")
     except DreamEnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    data, page = write_report(report, out, "make demo")
-    print(f"\n{one_line(report.result)}\n\npage:    {page}\nnumbers: {data}")
+    data, page = report.save(out, "make demo")
+    print(f"\n{report.summary()}\n\npage:    {page}\nnumbers: {data}")
     return 0
 
 

@@ -29,24 +29,24 @@ def run(options: Options) -> int:
     """Measure, write the JSON and the page, print one line."""
     # Imported late, so that --help and mistyped options need not wait for torch.
     from dreamenv.evaluation.gap.measure import measure_gap
-    from dreamenv.evaluation.gap.report import one_line, write_report
 
     require_writable(options.out)  # now, not after hours of measuring
     remove_unfinished(options.out)
+    played = options.out / "episodes"
     try:
-        report = measure_gap(options.config, options.out / "plays")
-        data, page = write_report(report, options.out, command_line())
+        report = measure_gap(options.config, played)
+        data, page = report.save(options.out, command_line())
     except OSError as error:
         raise DreamEnvError(
-            f"gap stopped: {error}. What was played so far is kept in {options.out / 'plays'}: "
+            f"gap stopped: {error}. What was played so far is kept in {played}: "
             "make room or give write permission, then run the same command again to continue"
         ) from error
     except KeyboardInterrupt:
         print(
-            f"stopped; what was played so far is kept in {options.out / 'plays'}, and the same "
+            f"stopped; what was played so far is kept in {played}, and the same "
             f"command goes on from there: {command_line()}",
             file=sys.stderr,
         )
         return INTERRUPTED
-    print(f"{one_line(report.result)} → {page} and {data}")
+    print(f"{report.summary()} → {page} and {data}")
     return 0

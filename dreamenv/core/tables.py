@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-def aligned(rows: list[list[str]]) -> list[str]:
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines of text, the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

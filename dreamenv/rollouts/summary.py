@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from dreamenv.core.errors import RolloutError
+from dreamenv.core.tables import aligned
 from dreamenv.rollouts.failure import Failure
 from dreamenv.rollouts.seeds import HASHED
 from dreamenv.rollouts.store import RolloutStore
@@ -29,14 +30,7 @@ def reward_table(store: RolloutStore) -> str:
         rows.append(
             (name, str(int(chosen.sum())), str(steps), f"{events:.2f}", f"{mean_return:.3f}")
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
+    return "\n".join(aligned(rows))
 
 
 def skipped_table(store: RolloutStore) -> str:

@@ -75,6 +75,11 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     assert modules - names_in(wheel) == set()
 
 
+def test_wheel_holds_the_template_of_the_gap_report(wheel: Path) -> None:
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dreamenv").rglob("*.jinja")}
+    assert templates and templates - names_in(wheel) == set()
+
+
 @pytest.mark.parametrize(
     "name", sorted(a["checkpoint"].removeprefix("bundled:") for a in BUNDLED.values())
 )

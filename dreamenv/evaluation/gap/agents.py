@@ -9,12 +9,12 @@ from pathlib import Path
 
 from gymnasium.spaces import Space
 
-from dreamenv.agents.loading import find_zip, is_scripted, load_agent
+from dreamenv.agents.loading import Agent, find_zip, is_scripted, load_agent
 
 
 @dataclass(frozen=True)
 class GapAgent:
-    """One agent."""
+    """An agent that was found, loaded once, and given a name."""
 
     label: str
     """Unlike that of any other."""
@@ -27,6 +27,15 @@ class GapAgent:
     """Changes when the agent does: its name, or the SHA-256 of its file."""
     in_full: bool
     """Whether more than its returns is reported."""
+
+    def load(self, actions: Space, seed: int, observations: Space) -> Agent:
+        """The agent itself, checked against the spaces of an environment.
+
+        Raises:
+            CheckpointError: it was trained with others, or its file is gone.
+        """
+        # Whoever made this has loaded it before, hence was trusted with it.
+        return load_agent(self.spec, actions, seed, observation_space=observations, trust=True)
 
 
 def gap_agents(

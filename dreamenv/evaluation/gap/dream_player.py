@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dreamenv.agents.loading import Agent
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.evaluation.gap.episodes import Plays, join_plays
+from dreamenv.evaluation.gap.episodes import Episodes, join_episodes
 
 Act = Callable[[Any, np.ndarray], np.ndarray]
 
@@ -22,7 +22,7 @@ def play_dream(
     horizon: int,
     seed: int = 0,
     progress: str | None = None,
-) -> Plays:
+) -> Episodes:
     """One episode from each of the first `count` spawns of a dream, in rounds of its slots.
 
     The noise of an episode follows from `seed` and its spawn alone. No frames are kept.
@@ -43,17 +43,17 @@ def play_dream(
         parts.append(_round(dream, agent.act, first, played, horizon, seed)[0])
         bar.update(played * horizon)
     bar.close()
-    return join_plays(parts)
+    return join_episodes(parts)
 
 
 def dream_again(
-    dream: DreamVectorEnv, plays: Plays, episode: int, seed: int
+    dream: DreamVectorEnv, episodes: Episodes, episode: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """An episode of `play_dream` once more, for its frames.
 
     Args:
         dream: the one that was played in.
-        plays: what came of it.
+        episodes: what came of it.
         episode: index into them.
         seed: the one that was played with.
 
@@ -61,18 +61,18 @@ def dream_again(
         Frames (h, H, W, C) uint8 that were arrived at, and rewards (h,).
     """
     first = episode // dream.num_envs * dream.num_envs
-    taken = plays.actions[first : first + dream.num_envs]
+    taken = episodes.actions[first : first + dream.num_envs]
     # The whole round, because in another batch sums may be rounded otherwise.
     slots = np.minimum(np.arange(dream.num_envs), len(taken) - 1)
     steps = iter(np.moveaxis(taken[slots], 1, 0))
-    horizon = plays.rewards.shape[1]
+    horizon = episodes.rewards.shape[1]
     again, frames = _round(dream, lambda *_: next(steps), first, len(taken), horizon, seed)
     return frames[:, episode - first], again.rewards[episode - first]
 
 
 def _round(
     dream: DreamVectorEnv, act: Act, first: int, played: int, horizon: int, seed: int
-) -> tuple[Plays, np.ndarray]:
+) -> tuple[Episodes, np.ndarray]:
     """Episodes from the spawns `first`, … in all slots; also all frames (h, slots, H, W, C)."""
     slots = dream.num_envs
     # Slots left over play the last spawn once more, and nobody looks.
@@ -96,11 +96,11 @@ def _round(
         start, ended = ended, terminated | truncated
         over = over | terminated
     shape = (played, 0, *frames[0].shape[1:])
-    plays = Plays(
+    episodes = Episodes(
         rewards[:played],
         np.stack(actions, 1)[:played],
         lengths[:played],
         np.zeros(shape, np.uint8),
         trust[:played],
     )
-    return plays, np.stack(frames)
+    return episodes, np.stack(frames)

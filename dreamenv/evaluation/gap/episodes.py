@@ -1,4 +1,4 @@
-"""What an agent did and was paid, from each of several spawns, in one world."""
+"""Episodes of one agent in one world: what it did and was paid, from each of several spawns."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dreamenv.core.files import atomic_write_bytes, atomic_write_text
 from dreamenv.core.reading import read_bytes, read_npz
 
 MOST_BYTES = 2**33
-"""Of plays, unpacked."""
+"""Most bytes of one file of episodes, unpacked."""
 
 
 @dataclass(frozen=True)
-class Plays:
+class Episodes:
     """n episodes of at most h steps. After an episode's end rewards are 0 and trust is NaN."""
 
     rewards: np.ndarray
@@ -39,21 +39,24 @@ class Plays:
         """Number of episodes."""
         return len(self.rewards)
 
+    def select(self, index: np.ndarray) -> Episodes:
+        """Only some of them."""
+        return Episodes(*(getattr(self, field.name)[index] for field in fields(Episodes)))
+
     @property
     def returns(self) -> np.ndarray:
         """(n,): the plain sum of each episode's rewards."""
         return self.rewards.sum(1)
 
 
-def join_plays(parts: Sequence[Plays]) -> Plays:
-    """Several plays, one after the other."""
-    return Plays(
-        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Plays))
-    )
+def join_episodes(parts: Sequence[Episodes]) -> Episodes:
+    """Several episodes, one after the other."""
+    names = [field.name for field in fields(Episodes)]
+    return Episodes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-class PlayCache:
-    """Plays on disk, each under the name of what decides it, so that a killed report goes on.
+class EpisodeCache:
+    """Episodes on disk, each under the name of what decides it, so that a killed report goes on.
 
     Args:
         folder: of the files; made when first written to.
@@ -62,18 +65,18 @@ class PlayCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, key: dict[str, Any]) -> Plays | None:
+    def load(self, key: dict[str, Any]) -> Episodes | None:
         """What was saved under `key`, plain data; None if nothing was, or it is damaged."""
         try:
-            names = [field.name for field in fields(Plays)]
-            return Plays(*read_npz(self._path(key), names, MOST_BYTES).values())
+            names = [field.name for field in fields(Episodes)]
+            return Episodes(*read_npz(self._path(key), names, MOST_BYTES).values())
         except (FileNotFoundError, UnreadableFileError):  # it is made again
             return None
 
-    def save(self, key: dict[str, Any], plays: Plays) -> None:
-        """Keep plays for `load` with an equal key."""
+    def save(self, key: dict[str, Any], episodes: Episodes) -> None:
+        """Keep episodes for `load` with an equal key."""
         buffer = io.BytesIO()
-        arrays = {field.name: getattr(plays, field.name) for field in fields(Plays)}
+        arrays = {field.name: getattr(episodes, field.name) for field in fields(Episodes)}
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         atomic_write_bytes(self._path(key), buffer.getvalue())
 

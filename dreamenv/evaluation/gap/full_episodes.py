@@ -1,133 +1,165 @@
-"""Playing full episodes of real environments, for transfer."""
+"""Full episodes of real environments, played by agents that are to be compared: the transfer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
 
 from dreamenv.core.environment_ids import find_spec
 from dreamenv.core.errors import ConfigError
-from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.evaluation.gap.agents import gap_agents
-from dreamenv.evaluation.gap.config import GapConfig
-from dreamenv.evaluation.gap.episodes import PlayCache
+from dreamenv.evaluation.gap.agents import GapAgent, gap_agents
+from dreamenv.evaluation.gap.dreams import Dreams
+from dreamenv.evaluation.gap.episodes import EpisodeCache
 from dreamenv.evaluation.gap.paired_episodes import PROTOCOL
-from dreamenv.evaluation.gap.real_player import RealPlayer, RealWorld, WholeEpisode
+from dreamenv.evaluation.gap.real_player import RealPlayer, WholeEpisode
+from dreamenv.evaluation.gap.real_world import RealWorld, find_real_world, require_limit
 from dreamenv.evaluation.gap.transfer import Contender, Transfer, with_baseline
-from dreamenv.evaluation.gap.worker_pool import RealCrew
-from dreamenv.evaluation.gap.worlds import require_alike, require_limit
+from dreamenv.evaluation.gap.worker_pool import WorkerPool
 
 
-def real_world(
-    config: GapConfig, real_id: str, horizon: int, arguments: dict[str, Any], dream: DreamVectorEnv
-) -> RealWorld:
-    """The real environment of an id, checked against the dream.
+@dataclass(frozen=True)
+class Venue:
+    """A real environment to play full episodes in."""
 
-    Raises:
-        ConfigError: other spaces, or arguments that it does not take.
-        MissingDependencyError: a part of it is not installed.
-    """
-    spec = find_spec(real_id)
-    world = RealWorld(
-        spec,
-        config.real_kwargs,
-        str(arguments["checkpoint"]),
-        dream.loaded.fingerprint,
-        dream.loaded.model.config.frame_size,
-        horizon,
-        config.match_tolerance,
-    )
-    env = world.make()
-    try:
-        require_alike(spec, env.observation_space, env.action_space, dream)
-    finally:
-        env.close()
-    return world
+    env_id: str
+    """As it was typed."""
+    world: RealWorld
+    steps: int
+    """Steps of an episode."""
 
 
-def play_transfer(
-    config: GapConfig,
-    arguments: dict[str, Any],
-    dream: DreamVectorEnv,
-    here: RealCrew,
-    kept: PlayCache | None,
-) -> list[dict[str, Any]] | None:
-    """Full episodes of the contenders in every real environment asked for, as plain data.
+@dataclass(frozen=True)
+class FullEpisodes:
+    """Who plays full episodes, and where."""
+
+    contenders: list[Contender]
+    agents: list[GapAgent]
+    """Those of the contenders, in their order."""
+    venues: list[Venue]
+    count: int
+    """Episodes of each agent in each of them."""
+    seed: int
+    """Of the first episode; the others follow."""
+
+
+def plan_full_episodes(
+    contenders: Sequence[Contender],
+    env_ids: Sequence[str],
+    steps: int | None,
+    count: int,
+    seed: int,
+    here: RealWorld,
+    dreams: Dreams,
+    trust: bool,
+) -> FullEpisodes | None:
+    """Find the agents and the environments; None where there is no contender.
 
     Args:
-        config: of the report.
-        arguments: of its dream.
-        dream: made of them.
-        here: plays in the report's own real environment.
-        kept: what was played before.
+        contenders: agents, beside one that acts at random.
+        env_ids: of real environments.
+        steps: of a full episode; None for each environment's own limit.
+        count: episodes of each agent in each environment.
+        seed: of the first of them.
+        here: the real environment of the report.
+        dreams: which the agents and environments must fit.
+        trust: saved agents may run their authors' code.
 
     Raises:
         ConfigError: an environment does not fit the dream, or has no time limit and none is given.
+        CheckpointError: no such agent, or one of other actions.
+        UntrustedAgentError: one is a saved agent, and its author is not trusted.
+    """
+    if not contenders:
+        return None
+    everyone = with_baseline(list(contenders))
+    agents = [gap_agents([contender.agent], [], dreams.actions, trust)[0] for contender in everyone]
+    venues = []
+    for env_id in env_ids:
+        spec = find_spec(env_id)
+        length = steps or spec.max_episode_steps
+        if length is None:
+            raise ConfigError(f"{env_id} has no limit of its own: give --real-horizon")
+        require_limit(spec, length)
+        world = here
+        if spec is not here.spec:
+            world = find_real_world(env_id, here.kwargs, dreams, length, here.tolerance)
+        venues.append(Venue(env_id, world, length))
+    return FullEpisodes(everyone, agents, venues, count, seed)
+
+
+def play_full_episodes(
+    full: FullEpisodes,
+    here: RealWorld,
+    pool: WorkerPool,
+    cache: EpisodeCache | None = None,
+    *,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Play all of them; what came of each real environment, as plain data.
+
+    Args:
+        full: who plays where.
+        here: the report's own real environment.
+        pool: plays there; for another environment one as large is made.
+        cache: what was played before, and is kept; None keeps nothing.
+        progress: show progress bars.
+
+    Raises:
         DreamEnvError: a process of a real environment died.
     """
-    if not config.transfer:
-        return None
-    contenders = with_baseline(list(config.transfer))
     found = []
-    for real_id in config.transfer_real or (config.real,):
-        spec = find_spec(real_id)
-        steps = config.real_horizon or spec.max_episode_steps
-        if steps is None:
-            raise ConfigError(f"{real_id} has no limit of its own: give --real-horizon")
-        require_limit(spec, steps)
+    for venue in full.venues:
         with ExitStack() as stack:
-            crew = here
-            if real_id != config.real:
-                there = real_world(config, real_id, steps, arguments, dream)
-                crew = stack.enter_context(RealCrew(there, config.workers))
-            returns = _whole_episodes(config, contenders, spec, steps, dream, crew, kept)
-        found.append(Transfer(real_id, steps, contenders, returns, config.seed).to_json())
+            there = pool
+            if venue.world is not here:
+                there = stack.enter_context(WorkerPool(venue.world, pool.workers))
+            returns = _play(full, venue.world, venue.steps, there, cache, progress)
+        transfer = Transfer(venue.env_id, venue.steps, full.contenders, returns, full.seed)
+        found.append(transfer.to_json())
     return found
 
 
-def _whole_episodes(
-    config: GapConfig,
-    contenders: list[Contender],
-    spec: EnvSpec,
+def _play(
+    full: FullEpisodes,
+    world: RealWorld,
     steps: int,
-    dream: DreamVectorEnv,
-    crew: RealCrew,
-    kept: PlayCache | None,
+    pool: WorkerPool,
+    cache: EpisodeCache | None,
+    progress: bool,
 ) -> np.ndarray:
     """Returns (contenders, episodes)."""
-    returns = np.full((len(contenders), config.real_episodes), np.nan)
+    returns = np.full((len(full.agents), full.count), np.nan)
     tasks, keys = [], {}
-    for row, contender in enumerate(contenders):
-        actions, trust = dream.single_action_space, config.trust_agent
-        agent = gap_agents([contender.agent], [], actions, trust)[0]
-        for column in range(config.real_episodes):
+    for row, agent in enumerate(full.agents):
+        for column in range(full.count):
+            seed = full.seed + column
             key = {
                 "protocol": PROTOCOL,
-                "real": spec.id,
-                "kwargs": config.real_kwargs,
+                "real": world.spec.id,
+                "kwargs": world.kwargs,
                 "agent": agent.identity,
-                "memory": dream.loaded.fingerprint if agent.observation == "memory" else None,
-                "size": dream.loaded.model.config.frame_size,
-                "seed": config.seed + column,
+                "memory": world.fingerprint if agent.observation == "memory" else None,
+                "size": world.size,
+                "seed": seed,
                 "steps": steps,
             }
-            known = None if kept is None else kept.load(key)
+            known = None if cache is None else cache.load(key)
             if known is not None:
                 returns[row, column] = known.returns[0]
                 continue
             keys[row, column] = key
-            seed = config.seed + column
             tasks.append(WholeEpisode((row, column), agent.spec, agent.observation, seed, steps))
-    title = f"real: full episodes of {spec.id}"
-    bar = tqdm(total=len(tasks), desc=title, unit="episode", disable=not config.progress)
-    for place, play in crew.run(RealPlayer.whole_episode, tasks):
-        returns[place] = play.returns[0]
-        if kept is not None:
-            kept.save(keys[place], play)
+    title = f"real: full episodes of {world.spec.id}"
+    bar = tqdm(total=len(tasks), desc=title, unit="episode", disable=not progress)
+    for place, episode in pool.run(RealPlayer.whole_episode, tasks):
+        returns[place] = episode.returns[0]
+        if cache is not None:
+            cache.save(keys[place], episode)
         bar.update()
     bar.close()
     return returns

@@ -9,205 +9,201 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from dreamenv.agents.loading import load_agent
 from dreamenv.core.errors import ConfigError
-from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.evaluation.gap.agents import GapAgent
-from dreamenv.evaluation.gap.config import GapConfig
 from dreamenv.evaluation.gap.dream_player import play_dream
-from dreamenv.evaluation.gap.episodes import PlayCache, Plays, digest, join_plays
-from dreamenv.evaluation.gap.real_player import Part, RealPlayer, RealWorld, Visit, Visited
+from dreamenv.evaluation.gap.dreams import Dreams
+from dreamenv.evaluation.gap.episodes import EpisodeCache, Episodes, digest, join_episodes
+from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit, Visited
+from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.evaluation.gap.starts import GapSpawns
-from dreamenv.evaluation.gap.worker_pool import RealCrew
-from dreamenv.evaluation.gap.worlds import make_dream
+from dreamenv.evaluation.gap.worker_pool import WorkerPool
 
 PROTOCOL = 1
-"""Rises when the same configuration means something else, so that no old play is taken for new."""
-
-
-class Dreams:
-    """Dreams from the spawns of a report, for agents of either kind of observation."""
-
-    def __init__(self, config: GapConfig, arguments: dict, spawns: GapSpawns) -> None:
-        self._make = cache(
-            lambda observation: make_dream(
-                config.dream, arguments, spawns.spawns, config.horizon, observation
-            )
-        )
-
-    def of(self, observation: str) -> DreamVectorEnv:
-        """Those that show "frame" or "memory"."""
-        return self._make(observation)
+"""Rises when the same plan means something else, so that no old episode is taken for a new one."""
 
 
 @dataclass(frozen=True)
-class PairedPlays:
+class Pairing:
+    """What is played from every spawn."""
+
+    agents: Sequence[GapAgent]
+    spawns: GapSpawns
+    seed: int
+    """Of the agents' randomness and the dreams' noise."""
+    frames: int
+    """First frames that are kept of the real episodes of agents reported in full."""
+    replay: bool
+    """Whether the actions that these took in the dream are taken again in the real environment."""
+
+    @property
+    def replayed(self) -> list[GapAgent]:
+        """Agents whose dreamt actions are taken again."""
+        return [agent for agent in self.agents if agent.in_full and self.replay]
+
+
+@dataclass(frozen=True)
+class PairedEpisodes:
     """What came of all agents; episodes are in the order of the spawns that were reached."""
 
+    spawns: GapSpawns
+    """The n spawns that the real environment could be brought to."""
     reached: np.ndarray
-    """(n,) which of the spawns the real environment could be brought to."""
+    """(n,) which of all spawns these are."""
     differences: np.ndarray
-    """(spawns,): mean difference of grey levels between the frame found there and the spawn's."""
-    dream: dict[str, Plays]
-    """Label → an episode from every spawn, reached or not, without frames."""
-    real: dict[str, Plays]
+    """(all spawns,): mean difference of grey levels between the frame found and the spawn's."""
+    rounds: dict[str, Episodes]
+    """Label → a dreamt episode from every spawn, reached or not, without frames."""
+    real: dict[str, Episodes]
     """Label → n episodes; of agents reported in full with their first frames."""
-    replayed: dict[str, list[Plays]]
+    replayed: dict[str, list[Episodes]]
     """Label → n times one episode of the real environment under the agent's dreamt actions; with
     frames where the dream paid. Only of agents reported in full."""
 
+    def dream(self, label: str) -> Episodes:
+        """An agent's n dreamt episodes."""
+        return self.rounds[label].select(self.reached)
+
 
 def play_pairs(
-    config: GapConfig,
-    agents: Sequence[GapAgent],
-    spawns: GapSpawns,
+    pairing: Pairing,
     dreams: Dreams,
     world: RealWorld,
-    crew: RealCrew,
-    plays: PlayCache | None,
-) -> PairedPlays:
+    pool: WorkerPool,
+    cache: EpisodeCache | None = None,
+    *,
+    progress: bool = False,
+) -> PairedEpisodes:
     """Play every agent from every spawn in the dream and in the real environment.
+
+    Args:
+        pairing: what to play.
+        dreams: from the spawns.
+        world: the real environment.
+        pool: plays there.
+        cache: what was played before, and is kept; None keeps nothing.
+        progress: show progress bars.
 
     Raises:
         ConfigError: the real environment shows another frame at every spawn, or ends episodes by
             itself.
         DreamEnvError: a process of the real environment died.
     """
-    dreamt = _play_dreams(config, agents, spawns, dreams, plays)
-    parts = [_parts(config, agents, dreamt, i) for i in range(len(spawns))]
-    visited = _visit(config, agents, spawns, parts, world, crew, plays)
+    agents, spawns = pairing.agents, pairing.spawns
+    dreamt = _play_dreams(pairing, dreams, cache, progress)
+    parts = [_parts(pairing, dreamt, i, dreams.horizon) for i in range(len(spawns))]
+    visited = _visit(pairing, parts, world, pool, cache, progress)
     differences = np.array([visit.difference for visit in visited])
-    reached = np.flatnonzero(differences <= config.match_tolerance)
+    reached = np.flatnonzero(differences <= world.tolerance)
     if not len(reached):
         raise ConfigError(
-            f"the real environment {config.real} shows another frame at all {len(spawns)} "
+            f"the real environment {world.spec.id} shows another frame at all {len(spawns)} "
             f"spawns (mean difference of grey levels {differences.min():.2f} at least): they are "
             "of another environment, or of another version or renderer of it; in the last case "
             "allow for it with --match-tolerance"
         )
-    in_full = [agent for agent in agents if agent.in_full and config.exploitation]
     real = {
-        agent.label: join_plays([visited[i].plays[number] for i in reached])
+        agent.label: join_episodes([visited[i].episodes[number] for i in reached])
         for number, agent in enumerate(agents)
     }
     replayed = {
-        agent.label: [visited[i].plays[len(agents) + number] for i in reached]
-        for number, agent in enumerate(in_full)
+        agent.label: [visited[i].episodes[len(agents) + number] for i in reached]
+        for number, agent in enumerate(pairing.replayed)
     }
-    return PairedPlays(reached, differences, dreamt, real, replayed)
+    return PairedEpisodes(spawns.select(reached), reached, differences, dreamt, real, replayed)
 
 
 def _play_dreams(
-    config: GapConfig,
-    agents: Sequence[GapAgent],
-    spawns: GapSpawns,
-    dreams: Dreams,
-    plays: PlayCache | None,
-) -> dict[str, Plays]:
-    found = {}
-    for agent in agents:
-        dream = dreams.of(agent.observation)
+    pairing: Pairing, dreams: Dreams, cache: EpisodeCache | None, progress: bool
+) -> dict[str, Episodes]:
+    found, spawns = {}, pairing.spawns
+    for agent in pairing.agents:
         key = {
             "protocol": PROTOCOL,
-            "dream": dream.loaded.fingerprint,
-            "reward": dream.reward,
-            "steps": dream.denoising_steps,
-            "dtype": str(dream.loaded.model.compute_dtype),
+            **dreams.identity(),
             "agent": agent.identity,
             "spawns": spawns.identity(),
-            "horizon": config.horizon,
-            "seed": config.seed,
+            "horizon": dreams.horizon,
+            "seed": pairing.seed,
         }
-        known = None if plays is None else plays.load(key)
+        known = None if cache is None else cache.load(key)
         if known is None:
-            player = load_agent(
-                agent.spec,
-                dream.single_action_space,
-                config.seed,
-                observation_space=dream.single_observation_space,
-                trust=config.trust_agent,
+            dream = dreams.of(agent.observation)
+            player = agent.load(
+                dream.single_action_space, pairing.seed, dream.single_observation_space
             )
-            title = f"dream: {agent.label}" if config.progress else None
-            known = play_dream(dream, player, len(spawns), config.horizon, config.seed, title)
-            if plays is not None:
-                plays.save(key, known)
+            title = f"dream: {agent.label}" if progress else None
+            known = play_dream(dream, player, len(spawns), dreams.horizon, pairing.seed, title)
+            if cache is not None:
+                cache.save(key, known)
         found[agent.label] = known
     return found
 
 
-def _parts(
-    config: GapConfig, agents: Sequence[GapAgent], dreamt: dict[str, Plays], spawn: int
-) -> list[Part]:
+def _parts(pairing: Pairing, dreamt: dict[str, Episodes], spawn: int, horizon: int) -> list[Part]:
     """What is played at a spawn: all agents, then the dreamt actions of those in full."""
-    seed = int(np.random.SeedSequence([config.seed, spawn]).generate_state(1)[0] >> 1)
-    frames = config.clip_horizon if config.clips else 0
+    seed = int(np.random.SeedSequence([pairing.seed, spawn]).generate_state(1)[0] >> 1)
     parts = [
-        Part(seed, agent.spec, agent.observation, frames=frames if agent.in_full else 0)
-        for agent in agents
+        Part(seed, agent.spec, agent.observation, frames=pairing.frames if agent.in_full else 0)
+        for agent in pairing.agents
     ]
-    for agent in agents:
-        if agent.in_full and config.exploitation:
-            play = dreamt[agent.label]
-            paid = (play.rewards[spawn] > 0).any()
-            parts.append(Part(actions=play.actions[spawn], frames=config.horizon if paid else 0))
+    for agent in pairing.replayed:
+        episodes = dreamt[agent.label]
+        paid = (episodes.rewards[spawn] > 0).any()
+        parts.append(Part(actions=episodes.actions[spawn], frames=horizon if paid else 0))
     return parts
 
 
 def _visit(
-    config: GapConfig,
-    agents: Sequence[GapAgent],
-    spawns: GapSpawns,
+    pairing: Pairing,
     parts: Sequence[Sequence[Part]],
     world: RealWorld,
-    crew: RealCrew,
-    kept: PlayCache | None,
+    pool: WorkerPool,
+    cache: EpisodeCache | None,
+    progress: bool,
 ) -> list[Visited]:
     """Every spawn: what is known of it, and what is missing from the real environment."""
-    identities = {agent.spec: agent.identity for agent in agents}
-    sources = spawns.spawns.sources
-    found: list[Visited | None] = []
+    identities = {agent.spec: agent.identity for agent in pairing.agents}
+    sources, frames = pairing.spawns.spawns.sources, pairing.spawns.spawns.frames[:, -1]
+    found: list[Visited] = []
     visits: list[tuple[Visit, list[int]]] = []
-    places = [_place(world, sources[i], spawns.spawns.frames[i, -1]) for i in range(len(spawns))]
+    places = [_place(world, *there) for there in zip(sources, frames, strict=True)]
     keys = [
         [_key(place, world, part, identities) for part in here]
         for place, here in zip(places, parts, strict=True)
     ]
     for i, here in enumerate(parts):
-        difference = None if kept is None else kept.load_number(places[i])
-        known = [None if kept is None else kept.load(key) for key in keys[i]]
-        missing = [number for number, plays in enumerate(known) if plays is None]
-        if difference is not None and difference > config.match_tolerance:
+        difference = None if cache is None else cache.load_number(places[i])
+        known = [None if cache is None else cache.load(key) for key in keys[i]]
+        missing = [number for number, episodes in enumerate(known) if episodes is None]
+        if difference is not None and difference > world.tolerance:
             found.append(Visited(i, difference))
             continue
         found.append(Visited(i, difference or 0.0, known))  # type: ignore[arg-type]
         if missing or difference is None:
-            frame = spawns.spawns.frames[i, -1]
-            visit = Visit(i, sources[i], frame, [here[number] for number in missing])
+            visit = Visit(i, sources[i], frames[i], [here[number] for number in missing])
             visits.append((visit, missing))
     lacking = {visit.index: missing for visit, missing in visits}
     tasks = [visit for visit, _ in visits]
-    bar = tqdm(total=len(tasks), desc="real: spawns", unit="spawn", disable=not config.progress)
-    for result in crew.run(RealPlayer.visit, tasks):
+    bar = tqdm(total=len(tasks), desc="real: spawns", unit="spawn", disable=not progress)
+    for result in pool.run(RealPlayer.visit, tasks):
         i = result.index
-        there = found[i]
-        assert there is not None
-        plays = list(there.plays)
-        if kept is not None:
-            kept.save_number(places[i], result.difference)
-        for number, play in zip(lacking[i], result.plays, strict=False):
-            plays[number] = play
-            if kept is not None:
-                kept.save(keys[i][number], play)
-        found[i] = Visited(i, result.difference, plays)
+        played = list(found[i].episodes)
+        if cache is not None:
+            cache.save_number(places[i], result.difference)
+        for number, episodes in zip(lacking[i], result.episodes, strict=False):
+            played[number] = episodes
+            if cache is not None:
+                cache.save(keys[i][number], episodes)
+        found[i] = Visited(i, result.difference, played)
         bar.update()
     bar.close()
-    return [visited for visited in found if visited is not None]
+    return found
 
 
 def _place(world: RealWorld, source: dict[str, Any], frame: np.ndarray) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dreamenv.evaluation.metrics.foresight import DREAM
 from dreamenv.evaluation.metrics.open_loop import MEAN, RECONSTRUCTION, REPEAT
+from dreamenv.evaluation.metrics.open_loop_evaluation import DREAM
 
 DREAMT, REAL, GREY = "#0072B2", "#D55E00", "#777777"
 """Of Okabe and Ito's palette: told apart with any kind of colour vision."""

@@ -17,25 +17,11 @@ import numpy as np
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.statistics import RESAMPLES, Interval, interval_of, resampled_means
+from dreamenv.evaluation.metrics.correlation import pearson, spearman
 
 FEWEST = 3
 """Agents without which an order is not worth a number."""
 SPLITS = 200
-
-
-def pearson(dream: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Linear correlation over the last axis, (…, agents) → (…); NaN where one side is constant."""
-    a = dream - dream.mean(-1, keepdims=True)
-    b = real - real.mean(-1, keepdims=True)
-    scale = np.sqrt(np.square(a).sum(-1) * np.square(b).sum(-1))
-    constant = (np.ptp(dream, axis=-1) == 0) | (np.ptp(real, axis=-1) == 0)
-    scale = np.where(constant, np.nan, scale)
-    return (a * b).sum(-1) / scale
-
-
-def spearman(dream: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Correlation of ranks over the last axis; agents of equal return share their mean rank."""
-    return pearson(_ranks(dream), _ranks(real))
 
 
 def mmrv(dream: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -155,10 +141,3 @@ class Ranking:
             "without": influence,
             "worst_pair": self.worst_pair(),
         }
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks over the last axis, from 0; equal values share their mean rank."""
-    below = (values[..., None, :] < values[..., :, None]).sum(-1)
-    equal = (values[..., None, :] == values[..., :, None]).sum(-1)
-    return below + (equal - 1) / 2

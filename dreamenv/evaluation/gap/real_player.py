@@ -13,48 +13,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 
 from dreamenv.agents.loading import Agent, load_agent
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.memory import WithMemory
-from dreamenv.evaluation.gap.episodes import Plays
+from dreamenv.evaluation.gap.episodes import Episodes
+from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.real.replayed import SpawnedEnv
 from dreamenv.world_model.preprocessing import fit_frames
-
-
-@dataclass(frozen=True)
-class RealWorld:
-    """How to make the real environment, in any process."""
-
-    spec: EnvSpec
-    kwargs: dict[str, Any]
-    checkpoint: str
-    """Whose memory agents that observe memory are given."""
-    fingerprint: str
-    """Of that checkpoint."""
-    size: tuple[int, int]
-    """Height and width of the frames that agents see."""
-    horizon: int
-    """Steps played from a spawn."""
-    tolerance: float
-    """Mean difference of grey levels up to which a frame is that of the spawn."""
-
-    def make(self) -> gymnasium.Env:
-        """One copy, without a time limit, which would count the steps that lead to a spawn.
-
-        Raises:
-            ConfigError: the environment does not take its arguments.
-            MissingDependencyError: a part of it is not installed.
-        """
-        try:
-            return gymnasium.make(
-                self.spec, max_episode_steps=-1, disable_env_checker=True, **self.kwargs
-            )
-        except TypeError as error:
-            raise ConfigError(
-                f"{self.spec.id} does not take the arguments {self.kwargs}: {error}"
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -90,7 +56,7 @@ class Visited:
     index: int
     difference: float
     """Mean difference of grey levels between the frame found and the spawn's."""
-    plays: list[Plays] = field(default_factory=list)
+    episodes: list[Episodes] = field(default_factory=list)
     """One episode for each part; none at all if the difference is too large."""
 
 
@@ -152,10 +118,10 @@ class RealPlayer:
         difference = float(np.abs(shown - visit.last_frame).mean())
         if difference > self.world.tolerance:
             return Visited(visit.index, difference)
-        plays = [self._play(part, options) for part in visit.parts]
-        return Visited(visit.index, difference, plays)
+        episodes = [self._play(part, options) for part in visit.parts]
+        return Visited(visit.index, difference, episodes)
 
-    def whole_episode(self, episode: WholeEpisode) -> tuple[tuple[int, int], Plays]:
+    def whole_episode(self, episode: WholeEpisode) -> tuple[tuple[int, int], Episodes]:
         """One episode from `reset(seed)`."""
         part = Part(episode.seed, episode.agent, episode.observation)
         return episode.place, self._play(part, None, episode.steps)
@@ -164,7 +130,9 @@ class RealPlayer:
         """Free the environment."""
         self._env.close()
 
-    def _play(self, part: Part, options: dict[str, Any] | None, steps: int | None = None) -> Plays:
+    def _play(
+        self, part: Part, options: dict[str, Any] | None, steps: int | None = None
+    ) -> Episodes:
         horizon = self.world.horizon if steps is None else steps
         env = self._observed(part.observation)
         agent = None
@@ -202,7 +170,7 @@ class RealPlayer:
         actions += [actions[-1]] * (horizon - len(actions))
         blank = np.zeros_like(self._frame(observation))
         frames += [blank] * (part.frames - len(frames))
-        return Plays(
+        return Episodes(
             rewards,
             np.stack(actions)[None],
             np.array([length]),

@@ -22,7 +22,7 @@ LENGTH = 32
 
 @dataclass(frozen=True)
 class GapSpawns:
-    """Spawns and where they are from."""
+    """Spawns, the stored starts of episodes, and where they are from."""
 
     spawns: Spawns
     about: dict[str, Any]
@@ -50,6 +50,33 @@ class GapSpawns:
             spawns.frames[index], spawns.actions[index], [spawns.sources[i] for i in index]
         )
         return GapSpawns(chosen, self.about)
+
+    def to_json(self, reached: np.ndarray, differences: np.ndarray) -> dict[str, Any]:
+        """What a report says of them, as plain data.
+
+        Args:
+            reached: (n,) which of them the real environment could be brought to.
+            differences: (all,) mean difference of grey levels between the frames found there and
+                those of the spawns.
+        """
+        sources, refused = self.spawns.sources, np.setdiff1d(np.arange(len(self)), reached)
+        return {
+            **self.about,
+            "drawn": len(self),
+            "reached": len(reached),
+            "exactly": int((differences[reached] == 0).sum()),
+            "episodes": len(np.unique(self.groups[reached])),
+            "refused": [
+                {"spawn": int(i), "seed": sources[i]["seed"], "difference": float(differences[i])}
+                for i in refused
+            ],
+            "steps_from_reset": {
+                "mean": float(self.steps_before.mean()),
+                "max": int(self.steps_before.max()),
+            },
+            "policies": sorted({str(source.get("policy")) for source in sources}),
+            "ended_near_a_reward": sum(s.get("near_reward") is not None for s in sources),
+        }
 
     def identity(self) -> str:
         """What tells these spawns from others."""

@@ -17,13 +17,14 @@ from dreamenv.core.interruption import (
     leave_signals_to_parent,
     signals_held_back,
 )
-from dreamenv.evaluation.gap.real_player import RealPlayer, RealWorld
+from dreamenv.evaluation.gap.real_player import RealPlayer
+from dreamenv.evaluation.gap.real_world import RealWorld
 
 _player: RealPlayer | None = None
 
 
-class RealCrew:
-    """Hands tasks to as many players as there are workers; results come as they are ready.
+class WorkerPool:
+    """Players of a real environment, one for each worker: tasks go in, results come when ready.
 
     With one worker everything happens in this process. With more, each is a process of its own,
     spawned and not forked, since torch and OpenGL here would not survive that: use it below
@@ -36,7 +37,8 @@ class RealCrew:
     def __init__(self, world: RealWorld, workers: int = 1) -> None:
         if workers < 1:
             raise ConfigError(f"need at least 1 worker, not {workers}")
-        self._world, self._workers = world, workers
+        self.workers = workers
+        self._world = world
         self._pool: ProcessPoolExecutor | None = None
         self._here: RealPlayer | None = None
 
@@ -46,14 +48,14 @@ class RealCrew:
         Raises:
             DreamEnvError: a process died.
         """
-        if self._workers == 1:
+        if self.workers == 1:
             self._here = self._here or RealPlayer(self._world)
             for task in tasks:
                 yield method(self._here, task)
             return
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self._workers, multiprocessing.get_context("spawn"), _start, (self._world,)
+                self.workers, multiprocessing.get_context("spawn"), _start, (self._world,)
             )
         futures: list[Future[Any]] = []
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import isotonic_regression
 from torch import Tensor
 from tqdm import tqdm
 
@@ -144,22 +145,6 @@ def distance(model: WorldModel, a: Tensor, b: Tensor) -> Tensor:
     return (raw_latents(model, a) - raw_latents(model, b)).square().mean((-2, -1))
 
 
-def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The non-decreasing sequence nearest to `values` (n,) by weighted squares.
-
-    Pool adjacent violators (Ayer et al., 1955): neighbours in the wrong order become their mean.
-    """
-    pools: list[tuple[float, float, int]] = []  # mean, weight, how many values
-    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        count = 1
-        while pools and pools[-1][0] >= value:
-            mean, mass, length = pools.pop()
-            value = (mean * mass + value * weight) / (mass + weight)
-            weight, count = weight + mass, count + length
-        pools.append((value, weight, count))
-    return np.repeat([pool[0] for pool in pools], [pool[2] for pool in pools])
-
-
 def fit_curve(
     signal: np.ndarray, error: np.ndarray, mean_error: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -174,11 +159,12 @@ def fit_curve(
     bins = np.array_split(order, min(BINS, len(order)))
     weights = np.array([len(part) for part in bins], float)
     ratio = np.array([error[part].mean() for part in bins]) / mean_error.mean()
-    level = isotonic(ratio, weights)
+    fitted = isotonic_regression(ratio, weights=weights)
     # A knot for every pool, at the mean of the signal in it.
-    _, pool = np.unique(level, return_inverse=True)
-    at = np.bincount(pool, [signal[part].sum() for part in bins]) / np.bincount(pool, weights)
-    explained = np.clip(1 - np.unique(level), 0, 1)
+    first = fitted.blocks[:-1]
+    sums = np.array([signal[part].sum() for part in bins])
+    at = np.add.reduceat(sums, first) / np.add.reduceat(weights, first)
+    explained = np.clip(1 - fitted.x[first], 0, 1)
     knots, first = np.unique(np.append(0.0, np.maximum(at, 0.0)), return_index=True)
     return knots, np.append(1.0, explained)[first]
 

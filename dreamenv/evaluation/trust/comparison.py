@@ -21,10 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from dreamenv.core.machine import synchronize
 from dreamenv.core.statistics import statistic_interval
 from dreamenv.dream.trust import Trust, trust_horizon
+from dreamenv.evaluation.metrics.correlation import spearman
 from dreamenv.evaluation.metrics.open_loop import CONTEXT
 from dreamenv.evaluation.trust.calibrate import (
     CLIPS,
@@ -142,32 +144,23 @@ def _score(
     return scores
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks of (m,) values, from 0; equal ones share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Rank correlation of arrays of one shape; None where one of them is constant."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    return float(np.corrcoef(ranks(a.ravel()), ranks(b.ravel()))[0, 1])
-
-
 def auc(signal: np.ndarray, positive: np.ndarray) -> float | None:
     """The chance that the signal is higher at a positive than at a negative; ties count half."""
     count, others = int(positive.sum()), int((~positive).sum())
     if not count or not others:
         return None
-    above = ranks(signal.ravel())[positive.ravel()].sum() - count * (count - 1) / 2
+    above = rankdata(signal)[positive.ravel()].sum() - count * (count + 1) / 2
     return float(above / (count * others))
 
 
+def _defined(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 def _at_fixed_age(test: Readings, signal: np.ndarray, trust: np.ndarray) -> float | None:
-    found = [spearman(s, e) for s, e in zip(signal.T, test.error.T, strict=True)]
-    defined = [value for value in found if value is not None]
-    return float(np.mean(defined)) if defined else None
+    found = spearman(signal.T, test.error.T)
+    known = np.isfinite(found)
+    return float(found[known].mean()) if known.any() else None
 
 
 def calibration_bins(test: Readings, trust: np.ndarray) -> list[dict[str, float]]:
@@ -194,8 +187,10 @@ def _r2(test: Readings, signal: np.ndarray, trust: np.ndarray) -> float:
 
 
 STATISTICS: dict[str, Callable[[Readings, np.ndarray, np.ndarray], float | None]] = {
-    "spearman": lambda test, signal, trust: spearman(signal, test.error),
-    "spearman_relative": lambda test, signal, trust: spearman(signal, test.error / test.mean_error),
+    "spearman": lambda test, signal, trust: _defined(spearman(signal.ravel(), test.error.ravel())),
+    "spearman_relative": lambda test, signal, trust: _defined(
+        spearman(signal.ravel(), (test.error / test.mean_error).ravel())
+    ),
     "spearman_at_fixed_age": _at_fixed_age,
     "auc": lambda test, signal, trust: auc(signal, test.error > POOR),
     "calibration_error": _calibration_error,

@@ -1,4 +1,4 @@
-"""Plays on disk, agents' names, and playing in the real environment from a spawn."""
+"""Episodes on disk, agents' names, and playing in the real environment from a spawn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.evaluation.gap.agents import _labels
-from dreamenv.evaluation.gap.episodes import PlayCache, Plays, join_plays
-from dreamenv.evaluation.gap.real_player import Part, RealPlayer, RealWorld, Visit, WholeEpisode
+from dreamenv.evaluation.gap.episodes import EpisodeCache, Episodes, join_episodes
+from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit, WholeEpisode
+from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.evaluation.gap.transfer import Contender, Transfer
 from tests.evaluation.ring_env import (
     PLACES,
@@ -27,8 +28,8 @@ SIZE, HORIZON = (PLACES, PLACES), 20
 SOURCE = {"seed": 3, "actions": [1, 2, 0, 2], "start": 0}
 
 
-def plays(value: float = 1.0) -> Plays:
-    return Plays(
+def episodes(value: float = 1.0) -> Episodes:
+    return Episodes(
         np.full((2, 3), value),
         np.arange(6).reshape(2, 3),
         np.array([3, 1]),
@@ -52,18 +53,18 @@ def visit(*parts: Part, place: int | None = None) -> Visit:
     return Visit(7, SOURCE, frame_of(spawn_place() if place is None else place, 1), list(parts))
 
 
-def test_plays_come_back_from_disk_under_their_key_only(tmp_path: Path) -> None:
-    cache = PlayCache(tmp_path / "plays")
+def test_episodes_come_back_from_disk_under_their_key_only(tmp_path: Path) -> None:
+    cache = EpisodeCache(tmp_path / "episodes")
     assert cache.load({"a": 1}) is None and cache.load_number({"a": 1}) is None
-    cache.save({"a": 1, "b": [2]}, plays())
+    cache.save({"a": 1, "b": [2]}, episodes())
     cache.save_number({"a": 1}, 0.1)
     again = cache.load({"b": [2], "a": 1})
     assert again is not None
-    for name, value in vars(plays()).items():
+    for name, value in vars(episodes()).items():
         np.testing.assert_array_equal(getattr(again, name), value)
     assert again.returns.tolist() == [3, 3] and cache.load_number({"a": 1}) == 0.1
     assert cache.load({"a": 1, "b": [3]}) is None
-    joined = join_plays([plays(), plays(2.0)])
+    joined = join_episodes([episodes(), episodes(2.0)])
     assert len(joined) == 4 and joined.returns.tolist() == [3, 3, 6, 6]
 
 
@@ -76,8 +77,8 @@ def test_agents_and_actions_play_from_the_spawn(
     taken = np.array([1, 0, 2] * 10)
     parts = [Part(agent="walker:12", frames=4), Part(actions=taken), Part(agent="walker:12")]
     visited = player.visit(visit(*parts))
-    assert visited.index == 7 and visited.difference == 0 and len(visited.plays) == 3
-    walked, replayed, again = visited.plays
+    assert visited.index == 7 and visited.difference == 0 and len(visited.episodes) == 3
+    walked, replayed, again = visited.episodes
     place, rewards = spawn_place(), []
     for t in range(HORIZON):
         action = 1 + place % 2
@@ -100,19 +101,20 @@ def test_agents_and_actions_play_from_the_spawn(
 def test_nothing_is_played_at_a_spawn_that_looks_otherwise() -> None:
     elsewhere = visit(Part(agent="random"), place=(spawn_place() + 1) % PLACES)
     visited = RealPlayer(world()).visit(elsewhere)
-    assert visited.plays == [] and visited.difference == pytest.approx(2 * 255 / PLACES)
+    assert visited.episodes == [] and visited.difference == pytest.approx(2 * 255 / PLACES)
 
 
 def test_an_episode_that_terminates_pays_nothing_more() -> None:
     length = len(SOURCE["actions"]) + 6
-    play = RealPlayer(world(length=length)).visit(visit(Part(actions=np.ones(99, int)))).plays[0]
+    play = RealPlayer(world(length=length)).visit(visit(Part(actions=np.ones(99, int)))).episodes[0]
     assert play.lengths.tolist() == [6] and play.rewards.shape == (1, HORIZON)
     assert not play.rewards[0, 6:].any()
 
 
 def test_random_agents_follow_the_seed_of_the_spawn() -> None:
     parts = [Part(seed=seed, agent="random") for seed in (1, 2, 1)]
-    one, other, again = (p.actions.tolist() for p in RealPlayer(world()).visit(visit(*parts)).plays)
+    played = RealPlayer(world()).visit(visit(*parts)).episodes
+    one, other, again = (episode.actions.tolist() for episode in played)
     assert one == again != other
 
 

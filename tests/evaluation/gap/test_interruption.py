@@ -14,7 +14,8 @@ import pytest
 
 from dreamenv.cli import main
 from dreamenv.core.files import UNFINISHED
-from dreamenv.evaluation.gap import measure, report
+from dreamenv.evaluation.gap import measure
+from dreamenv.evaluation.gap.report import GapReport
 from tests.core.test_interruption import is_gone
 
 if os.name == "nt":
@@ -41,21 +42,21 @@ def test_a_read_only_folder_is_told_before_anything_is_measured(
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("when", ["measure_gap", "write_report"])
+@pytest.mark.parametrize("when", ["measure_gap", "save"])
 def test_a_disk_that_fills_up_is_one_line_that_says_what_is_kept(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "gap.json")
 
-    monkeypatch.setattr(measure, "measure_gap", lambda *_: None)
-    monkeypatch.setattr(measure if when == "measure_gap" else report, when, full)
-    (tmp_path / "plays").mkdir()
-    (tmp_path / "plays" / f".x.12345678{UNFINISHED}").touch()
+    monkeypatch.setattr(measure, "measure_gap", lambda *_: GapReport({}))
+    monkeypatch.setattr(measure if when == "measure_gap" else GapReport, when, full)
+    (tmp_path / "episodes").mkdir()
+    (tmp_path / "episodes" / f".x.12345678{UNFINISHED}").touch()
     assert main(command(tmp_path)) == 2
     error = capsys.readouterr().err
     assert "No space left" in error and "is kept in" in error and "run the same command" in error
-    assert error.count("\n") == 1 and not list((tmp_path / "plays").iterdir())
+    assert error.count("\n") == 1 and not list((tmp_path / "episodes").iterdir())
 
 
 def test_an_interrupt_says_how_to_go_on(
@@ -72,7 +73,7 @@ def test_an_interrupt_says_how_to_go_on(
 
 def started(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
     """A process whose two workers are in the middle of long work, and these."""
-    script = tmp_path / "crew.py"
+    script = tmp_path / "pool.py"
     script.write_text(
         "import signal, sys, time, os, types\n"
         "from dreamenv.evaluation.gap import worker_pool\n"
@@ -84,8 +85,8 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    try:\n"
-        "        with worker_pool.RealCrew(None, 2) as crew:\n"
-        "            list(crew.run(Player.wait, [600, 600]))\n"
+        "        with worker_pool.WorkerPool(None, 2) as pool:\n"
+        "            list(pool.run(Player.wait, [600, 600]))\n"
         "    except KeyboardInterrupt:\n"
         "        sys.exit(130)\n",
         encoding="utf-8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -19,10 +20,11 @@ from dreamenv.core.errors import (
 )
 from dreamenv.dream.spawn_drawing import draw_spawns
 from dreamenv.dream.spawns import Spawns
-from dreamenv.evaluation.gap import paired_episodes as paired_plays
+from dreamenv.evaluation.gap import paired_episodes
 from dreamenv.evaluation.gap.config import GapConfig
-from dreamenv.evaluation.gap.measure import GapReport, measure_gap
-from dreamenv.evaluation.gap.report import one_line, write_report
+from dreamenv.evaluation.gap.measure import measure_gap
+from dreamenv.evaluation.gap.page import gap_page
+from dreamenv.evaluation.gap.report import GapReport
 from dreamenv.evaluation.gap.starts import choose_spawns
 from dreamenv.evaluation.gap.transfer import Contender
 from dreamenv.real.replayed import SpawnedEnv
@@ -136,8 +138,7 @@ def test_a_dream_that_pays_where_the_real_ring_does_not_is_found_out(
     assert loop["reward_events"]["dreamt"]["precision"] < 0.9
     assert loop["explained_horizon"]["steps"] == 16, "its frames are right all the same"
     assert len(report.strips[MAIN]) == 4
-    found = one_line(report.result)
-    assert f"{share:.0%} of the dreamt reward unconfirmed" in found
+    assert f"{share:.0%} of the dreamt reward unconfirmed" in report.summary()
 
 
 def test_a_dream_blind_to_rewards_misses_them(ring: pytest.MonkeyPatch, spawns: Spawns) -> None:
@@ -209,7 +210,7 @@ def test_a_killed_report_goes_on_with_what_was_played(
         pass
 
     visits: list[int] = []
-    visit = paired_plays.RealPlayer.visit
+    visit = paired_episodes.RealPlayer.visit
 
     def die_at_the_fourth(player: Any, task: Any) -> Any:
         if len(visits) == 3:
@@ -217,27 +218,27 @@ def test_a_killed_report_goes_on_with_what_was_played(
         visits.append(task.index)
         return visit(player, task)
 
-    ring.setattr(paired_plays.RealPlayer, "visit", die_at_the_fourth)
+    ring.setattr(paired_episodes.RealPlayer, "visit", die_at_the_fourth)
     with pytest.raises(Killed):
-        measure_gap(settings, tmp_path / "plays")
+        measure_gap(settings, tmp_path / "episodes")
     ring.setattr(
-        paired_plays.RealPlayer, "visit", lambda p, t: visits.append(t.index) or visit(p, t)
+        paired_episodes.RealPlayer, "visit", lambda p, t: visits.append(t.index) or visit(p, t)
     )
-    assert measure_gap(settings, tmp_path / "plays").result == whole
+    assert measure_gap(settings, tmp_path / "episodes").result == whole
     assert sorted(visits) == list(range(SPAWNS)), "each spawn was visited once"
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("all is known by now")
 
-    ring.setattr(paired_plays, "play_dream", refuse)
-    ring.setattr(paired_plays.RealPlayer, "visit", refuse)
-    assert measure_gap(settings, tmp_path / "plays").result == whole
+    ring.setattr(paired_episodes, "play_dream", refuse)
+    ring.setattr(paired_episodes.RealPlayer, "visit", refuse)
+    assert measure_gap(settings, tmp_path / "episodes").result == whole
     with pytest.raises(AssertionError, match="known by now"):
-        measure_gap(config(population=("random", "walker:12"), seed=1), tmp_path / "plays")
-    torn = next((tmp_path / "plays").glob("*.npz"))
+        measure_gap(config(population=("random", "walker:12"), seed=1), tmp_path / "episodes")
+    torn = next((tmp_path / "episodes").glob("*.npz"))
     torn.write_bytes(torn.read_bytes()[:100])
     with pytest.raises(AssertionError, match="known by now"):
-        measure_gap(settings, tmp_path / "plays")
+        measure_gap(settings, tmp_path / "episodes")
 
 
 def test_transfer_compares_agents_in_the_same_full_episodes(ring: pytest.MonkeyPatch) -> None:
@@ -277,18 +278,33 @@ def test_the_page_needs_no_other_file_and_the_line_is_one(
         real_horizon=12,
         real_episodes=2,
     )
-    data, page = write_report(report, tmp_path / "new" / "gap", "python -m dreamenv gap <x>")
+    data, page = report.save(tmp_path / "new" / "gap", "dreamenv gap <x>")
     text = page.read_text()
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", text)
     assert links and all(link.startswith("data:image/") for link in links)
     assert not re.search(r"<(script|link|iframe|object)\b", text)
     assert "dream &lt;i&gt;" in text and "<i>" not in text and "gap &lt;x&gt;" in text
-    for heading in ("Returns", "Ranking", "Transfer", "Foresight", "Exploitation"):
+    for heading in ("Returns", "Ranking", "Transfer", "Open loop", "Exploitation"):
         assert f"<h2>{heading}" in text
     assert text.count("data:image/png") == 5, "the clips and four worst cases"
-    assert json.loads(data.read_text())["command"] == "python -m dreamenv gap <x>"
+    assert json.loads(data.read_text())["command"] == "dreamenv gap <x>"
     assert "NaN" not in data.read_text()
-    assert "\n" not in one_line(report.result) and "Spearman" in one_line(report.result)
+    assert "\n" not in report.summary() and "Spearman" in report.summary()
+
+
+def test_a_page_is_made_again_of_the_stored_report() -> None:
+    """Of what version 0.1 measured; its pictures are not stored with the numbers."""
+    stored = Path(__file__).parents[3] / "docs" / "results" / "gap"
+    result = json.loads((stored / "gap.json").read_text(encoding="utf-8"))
+    blank = np.zeros((4, 4, 3), np.uint8)
+    clips = dict.fromkeys(result["open_loop"], blank)
+    page = gap_page(result, {}, clips, result["command"])
+
+    def rows(text: str) -> list[str]:
+        return [html.unescape(row) for row in re.findall(r"<tr>.*?</tr>", text, re.DOTALL)]
+
+    assert rows(page) == rows((stored / "gap.html").read_text(encoding="utf-8"))
+    assert GapReport(result).summary().endswith("spawns reached")
 
 
 def test_the_command_writes_both_and_prints_one_line(

@@ -43,7 +43,7 @@ THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
-class Foresight:
+class OpenLoopEvaluation:
     """What was measured on one set of clips."""
 
     loop: OpenLoopScores
@@ -121,7 +121,7 @@ class Foresight:
         }
 
 
-def measure_foresight(
+def evaluate_open_loop(
     model: WorldModel,
     clips: Clips,
     mean_frame: np.ndarray,
@@ -131,7 +131,7 @@ def measure_foresight(
     seed: int = 0,
     *,
     progress: bool = False,
-) -> Foresight:
+) -> OpenLoopEvaluation:
     """Imagine every clip and compare.
 
     Args:
@@ -151,7 +151,7 @@ def measure_foresight(
     if trust.calibrated:
         dreams = read_dreams(model, clips, mean_frame, context, seed, progress=progress)
         told = trust.of(torch.from_numpy(dreams.signals[TOTAL]).float()).double().numpy()
-    return Foresight(loop, clips, _seen(model, clips, context), told, trust.missing, seed)
+    return OpenLoopEvaluation(loop, clips, _seen(model, clips, context), told, trust.missing, seed)
 
 
 def _seen(model: WorldModel, clips: Clips, context: int) -> EventReadings:
