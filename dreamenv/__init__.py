@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dreamenv.core import deprecation as _deprecation
 from dreamenv.core import process as _process  # noqa: F401 - it notes in which process this is
 from dreamenv.dream.registration import register_dream_envs
 from dreamenv.real.plugin import families
@@ -63,6 +64,14 @@ _PLACES = {
 
 __all__ = ["__version__", *_PLACES]
 
+_MOVED = {
+    "dreamenv.errors": "dreamenv.core.errors",
+    "dreamenv.evaluation.gap_config": "dreamenv.evaluation.gap.config",
+    "dreamenv.evaluation.report": "dreamenv.evaluation.gap.report",
+    "dreamenv.real.spawned": "dreamenv.real.replayed",
+}
+"""Modules that version 0.1 documented → where their names are now; they go with version 0.3."""
+
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
@@ -76,6 +85,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+_deprecation.MovedModules(_MOVED).install()
 for _family in families():
     _family.register()
 register_dream_envs()

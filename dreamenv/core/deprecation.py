@@ -5,7 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -85,6 +89,36 @@ class RenamedAttribute:
         """Set the attribute."""
         warn_of_old_name("attribute", self._old, self._new)
         setattr(instance, self._new, value)
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Modules of an earlier version: importing one warns, and gives what is in its successor.
+
+    Args:
+        moved: old module → the module that holds its names now.
+    """
+
+    def __init__(self, moved: Mapping[str, str]) -> None:
+        self.moved = moved
+
+    def install(self) -> None:
+        """Answer Python's question for modules that it finds nowhere else; once is enough."""
+        if not any(getattr(finder, "moved", None) == self.moved for finder in sys.meta_path):
+            sys.meta_path.append(self)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Where a module is to be had from; None for all but those that moved."""
+        return ModuleSpec(fullname, self) if fullname in self.moved else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Let a module of the old name look up everything in the new one."""
+        new = self.moved[module.__name__]
+        warn_of_old_name("module", module.__name__, new)
+        successor = import_module(new)
+        module.__doc__ = successor.__doc__
+        module.__getattr__ = lambda name: getattr(successor, name)  # type: ignore[method-assign]
 
 
 def warn_of_old_name(kind: str, old: str, new: str) -> None:
