@@ -17,7 +17,7 @@ import numpy as np
 from dreamenv.core.errors import CheckpointError, ConfigError, UnreadableFileError
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.reading import parse_json, read_npz
-from dreamenv.rollouts.timing import is_first
+from dreamenv.rollouts.timing import no_action
 from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import WorldModelConfig
 
@@ -118,7 +118,7 @@ def _fit(spawns: Spawns, config: WorldModelConfig) -> bool:
     ):
         return False
     if known.discrete:
-        return bool(is_first(actions[:, 0], True).all()) and bool(
+        return bool((actions[:, 0] == no_action(actions.dtype)).all()) and bool(
             ((0 <= actions[:, 1:]) & (actions[:, 1:] < known.n)).all()
         )
     first = 0 if config.conditioning == "pose" else 1
