@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.script import conditions, options, store
+from dreamenv.core.tables import aligned
 
 SEED = 7
 EPISODE_STEPS = 1000
@@ -46,7 +47,7 @@ def main() -> int:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     rendering = {"rendering": os.environ.get("MUJOCO_GL", "egl")}
     store(args.out, conditions("real_speed") | rendering | versions | result)
-    _print_table(result)
+    print(_table(result))
     return 0
 
 
@@ -148,19 +149,12 @@ def _dreamenv() -> tuple[Callable[[], np.ndarray], Callable[[int], np.ndarray]]:
     return lambda: env.reset(seed=next(seeds))[0], lambda action: env.step(action)[0]
 
 
-def _print_table(result: dict[str, Any]) -> None:
-    print(f"{'':10} {'frames/s':>10} {'frames/CPU s':>14} {'reset s':>9}")
-    for side in SIDES:
-        row = result[side]
-        print(
-            f"{side:10} {row['frames_per_second']:10.1f} {row['frames_per_cpu_second']:14.1f} "
-            f"{row['reset_seconds']:9.3f}"
-        )
-    ratio = result["ratio"]
-    print(
-        f"{'ratio':10} {ratio['frames_per_second']:10.2f} {ratio['frames_per_cpu_second']:14.2f} "
-        f"{ratio['reset']:9.2f}"
-    )
+def _table(result: dict[str, Any]) -> str:
+    columns = ("frames_per_second", "frames_per_cpu_second", "reset_seconds")
+    rows = [["", "frames/s", "frames/CPU s", "reset s"]]
+    rows += [[side, *(f"{result[side][column]:g}" for column in columns)] for side in SIDES]
+    rows.append(["ratio", *(f"{value:.2f}" for value in result["ratio"].values())])
+    return "\n".join(aligned(rows))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import zarr
 
 import dreamenv  # noqa: F401  registers the ids
 from benchmarks.script import conditions, options, store
+from dreamenv.core.tables import aligned
 from dreamenv.rollouts.arrays import (
     CHUNK_FRAMES,
     ZSTD_LEVEL,
@@ -215,10 +216,9 @@ def main() -> None:
         "decision": DECISION,
     }
     columns = list(ours)
-    print(f"{'':22}" + "".join(f"{name.replace('_', ' '):>30}" for name in columns))
-    for name, row in table.items():
-        print(f"{name:22}" + "".join(f"{row[column]:30}" for column in columns))
-    print()
+    rows = [["", *(column.replace("_", " ") for column in columns)]]
+    rows += [[name, *(str(row[column]) for column in columns)] for name, row in table.items()]
+    print("\n".join(aligned(rows)))
     store(args.out, result)
 
 

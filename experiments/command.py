@@ -12,10 +12,11 @@ from types import FrameType
 
 from dreamenv.cli.options import command_line
 from dreamenv.core.errors import ConfigError, DreamEnvError
+from dreamenv.core.interruption import INTERRUPTED
 from dreamenv.core.ranges import require_ranges
 from experiments.job import Job
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 @dataclass(frozen=True)
