@@ -75,7 +75,7 @@ def read_dreams(
     mean_frame: np.ndarray,
     context: int = CONTEXT,
     seed: int = 0,
-    rivals: bool = False,
+    costly: bool = False,
     progress: bool = False,
 ) -> Readings:
     """Dream every clip, and read the signals.
@@ -86,7 +86,7 @@ def read_dreams(
         mean_frame: (H, W, C), 0 … 255.
         context: frames watched.
         seed: of the noise.
-        rivals: also read the signals that cost passes through a network.
+        costly: also read the signals that cost passes through a network.
         progress: show a progress bar.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -103,7 +103,7 @@ def read_dreams(
         columns: dict[str, list[Tensor]] = {}
         for t in range(context, frames.shape[1]):
             noise = torch.randn(2, *model.noise_shape(slots), generator=generator).to(state.latents)
-            before = state.clone() if rivals else state
+            before = state.clone() if costly else state
             dreamt, _, state = model.imagine(state, actions[:, t], noise[0], reuse=True)
             real = to_unit(frames[:, t])
             column = {
@@ -111,7 +111,7 @@ def read_dreams(
                 "error": mean_square(to_unit(to_uint8(dreamt)) - real),
                 "mean_error": mean_square(flat - real),
             }
-            if rivals:
+            if costly:
                 _, _, other = model.imagine(before, actions[:, t], noise[1], reuse=True)
                 column[SECOND] = distance(model, state.latents, other.latents)
                 column[ENCODED] = distance(model, state.latents, encode(model, dreamt))

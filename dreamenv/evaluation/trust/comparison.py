@@ -78,8 +78,8 @@ def compare_stores(
     model, fitted, about = prepare(folder, rollouts, clips, context, horizon, seed, device)
     _, tested, other = prepare(folder, test, clips, context, horizon, seed, device)
     flat = mean_frame(fitted)
-    first = read_dreams(model, fitted, flat, context, seed, rivals=True, progress=progress)
-    second = read_dreams(model, tested, flat, context, seed, rivals=True, progress=progress)
+    first = read_dreams(model, fitted, flat, context, seed, costly=True, progress=progress)
+    second = read_dreams(model, tested, flat, context, seed, costly=True, progress=progress)
     trust = calibrate(first, about)
     by_signal = {
         name: _trust(first, first.signals[name], second.signals[name]) for name in (TOTAL, NOW)

@@ -129,7 +129,7 @@ def test_readings_stand_beside_the_errors_of_their_own_frames() -> None:
     clips = white_clips(40, 5)  # more than a batch
     grey = np.full((SIDE, SIDE, 3), 127.5)
     model = cast(WorldModel, Fading())
-    readings = read_dreams(model, clips, grey, context=2, rivals=True)
+    readings = read_dreams(model, clips, grey, context=2, costly=True)
     expected = {
         NOW: [0.1, 0.3, 0.2],
         WORST: [0.1, 0.3, 0.3],
@@ -153,7 +153,7 @@ def test_a_second_draw_is_another_one() -> None:
     clips = white_clips(3, 3)
     clips.actions[1] = 1  # its latents follow the noise
     grey = np.full((SIDE, SIDE, 3), 127.5)
-    readings = read_dreams(cast(WorldModel, Fading()), clips, grey, context=1, rivals=True)
+    readings = read_dreams(cast(WorldModel, Fading()), clips, grey, context=1, costly=True)
     apart = readings.signals[SECOND]
     assert apart[0] == pytest.approx(0) and apart[2] == pytest.approx(0) and apart[1].max() > 0.01
 
