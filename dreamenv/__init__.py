@@ -17,6 +17,8 @@ from dreamenv.real.plugin import families
 if TYPE_CHECKING:
     from dreamenv.agents import AgentConfig as AgentConfig
     from dreamenv.agents import train_agent as train_agent
+    from dreamenv.agents.collecting import SavedAgents as SavedAgents
+    from dreamenv.agents.collecting import collect as collect
     from dreamenv.core.errors import DreamEnvError as DreamEnvError
     from dreamenv.dream.env import DreamEnv as DreamEnv
     from dreamenv.dream.memory import WithMemory as WithMemory
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from dreamenv.evaluation.gap.config import GapConfig as GapConfig
     from dreamenv.evaluation.gap.measure import measure_gap as measure_gap
     from dreamenv.evaluation.gap.report import GapReport as GapReport
-    from dreamenv.rollouts.collect import collect as collect
     from dreamenv.rollouts.store import RolloutStore as RolloutStore
     from dreamenv.rollouts.writer import RolloutWriter as RolloutWriter
     from dreamenv.training.config import TrainConfig as TrainConfig
@@ -49,11 +50,12 @@ _PLACES = {
     "GapReport": "evaluation.gap.report",
     "RolloutStore": "rollouts.store",
     "RolloutWriter": "rollouts.writer",
+    "SavedAgents": "agents.collecting",
     "TrainConfig": "training.config",
     "WithMemory": "dream.memory",
     "WorldModel": "world_model.model",
     "WorldModelConfig": "world_model.config",
-    "collect": "rollouts.collect",
+    "collect": "agents.collecting",
     "load_world_model": "world_model.checkpoint",
     "make_dream_vec_env": "dream.sb3",
     "measure_gap": "evaluation.gap.measure",

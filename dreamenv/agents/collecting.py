@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 import gymnasium
 import numpy as np
 
-from dreamenv.agents.loading import Agent, find_zip, is_scripted, load_agent
+from dreamenv.agents.loading import Agent, find_zip, is_scripted, load_agent, require_trust
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.rollouts.collect import collect as record_rollouts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SavedAgents:
+    """Loads the agents that collect rollouts (`dreamenv.rollouts.policies.AgentLoader`)."""
+
+    trust: bool = False
+    """Load agents although their files hold pickled Python objects, which can run any code."""
+    memory: str = ""
+    """Checkpoint of the world model whose memory agents may observe; "" for none."""
+
+    def identify(self, agents: Sequence[str]) -> list[dict[str, str]]:
+        """See `agent_identity`.
+
+        Raises:
+            UntrustedAgentError: one is a file that could run code, and is not trusted.
+            CheckpointError: there is no such agent, or no such checkpoint.
+        """
+        require_trust(agents, self.trust)
+        return [agent_identity(agent, self.memory) for agent in agents]
+
+    def policy(self, agent: str, identity: Mapping[str, str]) -> AgentPolicy:
+        """The agent as a policy."""
+        return AgentPolicy(agent, self.memory, self.trust, identity)
+
+
+def _loading_agents(collecting: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that takes `agents` load agents if it is given none."""
+
+    @functools.wraps(collecting)
+    def with_agents(*args: P.args, **kwargs: P.kwargs) -> T:
+        if kwargs.get("agents") is None:
+            kwargs["agents"] = SavedAgents()
+        return collecting(*args, **kwargs)
+
+    return with_agents
+
+
+collect = _loading_agents(record_rollouts)
+"""`dreamenv.rollouts.collect.collect`, for which "agent:PATH" is a policy too."""
 
 
 class AgentPolicy:

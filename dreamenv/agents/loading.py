@@ -198,8 +198,8 @@ def require_trust(specs: Iterable[str | Path], trust: bool) -> None:
         raise UntrustedAgentError(
             f"{saved[0]} is a saved agent of Stable-Baselines3. It holds pickled Python objects: "
             "loading it runs whatever code its author put there. If you saved it yourself, or "
-            "trust whoever did, say so with --trust-agent (in Python: trust=True for load_agent, "
-            "trust_agent=True in a configuration)"
+            "trust whoever did, say so with --trust-agent (in Python: trust=True for load_agent "
+            "and SavedAgents, trust_agent=True in a configuration)"
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dreamenv.agents.collecting import SavedAgents
 from dreamenv.cli import INTERRUPTED
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.collect import STEP_TIMEOUT, collect, stored_steps
@@ -61,8 +62,7 @@ def run(options: Options) -> int:
         options.max_episode_steps,
         options.record_info,
         step_timeout=options.step_timeout,
-        trust_agent=options.trust_agent,
-        agent_memory=options.agent_memory,
+        agents=SavedAgents(options.trust_agent, options.agent_memory),
     )
     if not complete:
         print("interrupted; run the same command again to continue")

@@ -29,10 +29,10 @@ from dreamenv.rollouts.collect_checks import (
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
 from dreamenv.rollouts.journal import read_journal
-from dreamenv.rollouts.policies import AgentOptions
+from dreamenv.rollouts.policies import AgentLoader
 from dreamenv.rollouts.seeds import SEED_RANGE, fresh_stream
 from dreamenv.rollouts.settings import CollectSettings, require_same_settings, stored_settings
-from dreamenv.rollouts.worker_pool import Crew
+from dreamenv.rollouts.worker_pool import WorkerPool
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
 
 # Finished episodes may have to wait for a slower, earlier one: at most this many per worker.
@@ -58,8 +58,8 @@ def collect(
     record_info: Sequence[str] = (),
     progress: bool = True,
     step_timeout: float = STEP_TIMEOUT,
-    trust_agent: bool = False,
-    agent_memory: str = "",
+    *,
+    agents: AgentLoader | None = None,
 ) -> bool:
     """Record whole episodes until the store at `out` holds at least `frames` steps.
 
@@ -85,8 +85,8 @@ def collect(
         record_info: keys of numeric, fixed-shape infos to record.
         progress: show a progress bar.
         step_timeout: seconds after which a step or a reset of the environment hangs.
-        trust_agent: load agents although their files could run code.
-        agent_memory: checkpoint of the world model whose memory an agent observes.
+        agents: loads policies that are agents. `dreamenv.collect` loads those that are scripted;
+            agents=dreamenv.SavedAgents(trust=True) also those whose files could run code.
 
     Returns:
         True when the store holds `frames` steps, False if SIGINT or SIGTERM came before.
@@ -98,7 +98,7 @@ def collect(
     """
     out = Path(out)
     stored, steps = _stored(out)
-    weights, options = _weights(policy), AgentOptions(trust_agent, agent_memory)
+    weights = _weights(policy)
     settings = CollectSettings(
         env_id,
         weights,
@@ -106,8 +106,8 @@ def collect(
         env_kwargs or {},
         None if max_episode_steps is None else _whole("max_episode_steps", max_episode_steps),
         tuple(record_info),
-        agents=identify_agents(weights, options),
-        agent_options=options,
+        agents=identify_agents(weights, agents),
+        loader=agents,
     )
     if stored is not None:
         settings = replace(settings, seeds=stored["seeds"])
@@ -120,8 +120,8 @@ def collect(
         check_settings(settings)
     if steps >= frames:
         return True
-    with stop_requested() as stop, Crew(settings, workers, stop, step_timeout) as crew:
-        spaces = crew.wait_until_ready()
+    with stop_requested() as stop, WorkerPool(settings, workers, stop, step_timeout) as pool:
+        spaces = pool.wait_until_ready()
         if spaces is None:
             return False
         with RolloutWriter(out, env_id, *spaces, {"collect": plain}) as writer:
@@ -129,16 +129,16 @@ def collect(
             require_same_settings(stored_settings(writer.metadata, out), plain, out)
             count = {"total": frames, "initial": min(frames, writer.num_steps)}
             with tqdm(**count, unit=" frames", disable=not progress, smoothing=0.05) as bar:
-                return _Filling(crew, writer, settings, bar).run(frames)
+                return _Filling(pool, writer, settings, bar).run(frames)
 
 
 class _Filling:
     """One run of a collection, from results in any order to commits in order."""
 
     def __init__(
-        self, crew: Crew, writer: RolloutWriter, settings: CollectSettings, bar: tqdm
+        self, pool: WorkerPool, writer: RolloutWriter, settings: CollectSettings, bar: tqdm
     ) -> None:
-        self._crew, self._writer, self._settings, self._bar = crew, writer, settings, bar
+        self._pool, self._writer, self._settings, self._bar = pool, writer, settings, bar
         limit = env_limit(settings.env_id, settings.env_kwargs)
         self._limit = settings.max_episode_steps or limit or 0
         self._finished: dict[int, Episode | Failure] = {}
@@ -149,15 +149,15 @@ class _Filling:
         return self._writer.num_episodes + self._writer.num_skipped + len(self._pending)
 
     def run(self, frames: int) -> bool:
-        writer, crew = self._writer, self._crew
+        writer, pool = self._writer, self._pool
         next_index = self._next_to_commit
-        while writer.num_steps < frames and not crew.stop.is_set():
-            while crew.idle and next_index < self._next_to_commit + EPISODES_AHEAD * crew.size:
+        while writer.num_steps < frames and not pool.stop.is_set():
+            while pool.idle and next_index < self._next_to_commit + EPISODES_AHEAD * pool.size:
                 if self._expected(next_index) >= frames:
                     break
-                crew.start(next_index)
+                pool.start(next_index)
                 next_index += 1
-            for index, result in crew.results(self._stored()):
+            for index, result in pool.results(self._stored()):
                 self._finished[index] = result
             while writer.num_steps < frames and self._next_to_commit in self._finished:
                 self._commit(self._finished.pop(self._next_to_commit))
@@ -169,7 +169,7 @@ class _Filling:
         writer = self._writer
         mean = writer.num_steps / writer.num_episodes if writer.num_episodes else self._limit
         playing = next_index - self._next_to_commit - len(self._finished)
-        return writer.num_steps + self._waiting() + max(playing * mean, self._crew.steps_played())
+        return writer.num_steps + self._waiting() + max(playing * mean, self._pool.steps_played())
 
     def _waiting(self) -> int:
         return sum(len(item) for item in self._finished.values() if isinstance(item, Episode))
@@ -226,7 +226,7 @@ class _Filling:
 
     def _show(self, frames: int) -> None:
         writer, bar = self._writer, self._bar
-        done = writer.num_steps + self._waiting() + self._crew.steps_played()
+        done = writer.num_steps + self._waiting() + self._pool.steps_played()
         bar.update(max(0, min(done, frames) - bar.n))
         events = 1000 * writer.reward_events / max(1, writer.num_steps)
         failed = writer.num_skipped + len(self._pending)

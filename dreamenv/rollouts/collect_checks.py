@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.policies import AGENT, AgentOptions, make_policy
+from dreamenv.rollouts.policies import AGENT, AgentLoader, make_policy, require_loader
 from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.spaces import NO_PICTURE
 
@@ -26,7 +26,7 @@ def check_settings(settings: CollectSettings) -> None:
         RolloutError: says what and why.
         MissingDependencyError: a policy needs a package that is not installed.
     """
-    _check_policies(settings.policies)
+    _check_policies(settings.policies, settings.loader)
     _check_infos(settings.record_info)
     find_environment(settings.env_id)
     _check_episode_steps(settings)
@@ -67,32 +67,31 @@ def require_picture(frames: np.ndarray) -> None:
         raise RolloutError(f"an observation {frames.shape[1:]} of values up to {most} {NO_PICTURE}")
 
 
-def identify_agents(policies: Iterable[str], options: AgentOptions) -> dict[str, dict[str, str]]:
-    """What identifies each of the policies that are agents.
+def identify_agents(
+    policies: Iterable[str], loader: AgentLoader | None
+) -> dict[str, dict[str, str]]:
+    """Tell what identifies each of the policies that are agents.
 
     Raises:
         UntrustedAgentError: one is a file that could run code, and is not trusted.
         CheckpointError: there is no such agent, or no such checkpoint.
-        RolloutError: a memory is named, but no agent.
+        RolloutError: a memory is named, but no agent; or nothing loads agents.
     """
     agents = [spec for spec in policies if spec.startswith(AGENT)]
     if not agents:
-        if options.memory:
+        if loader is not None and loader.memory:
             raise RolloutError("--agent-memory is for agents; no policy is one (agent:PATH)")
         return {}
-    from dreamenv.agents.collecting import agent_identity
-    from dreamenv.agents.loading import require_trust
-
-    require_trust([spec.removeprefix(AGENT) for spec in agents], options.trust)
-    return {spec: agent_identity(spec.removeprefix(AGENT), options.memory) for spec in agents}
+    found = require_loader(loader, agents[0]).identify([s.removeprefix(AGENT) for s in agents])
+    return dict(zip(agents, found, strict=True))
 
 
-def _check_policies(policies: Mapping[str, float]) -> None:
+def _check_policies(policies: Mapping[str, float], loader: AgentLoader | None) -> None:
     weights = policies.values()
     if not policies or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise RolloutError(f"policies need weights above 0: {dict(policies)}")
     for spec, weight in policies.items():
-        make_policy(spec)
+        make_policy(spec, loader)
         if weight == 0:
             raise RolloutError(
                 f"the policy {spec!r} has weight 0 and would never act; leave it out"

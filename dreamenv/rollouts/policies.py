@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium
@@ -100,43 +99,67 @@ def policies() -> dict[str, tuple[Parametrized, Family | None]]:
 
 
 AGENT = "agent:"
-"""Policies whose spec begins so are agents; what follows is for `dreamenv.agents.loading`."""
+"""Policies whose spec begins so are agents; what follows is for who loads them."""
 
 
-@dataclass(frozen=True)
-class AgentOptions:
-    """How agents are loaded that act as policies.
+class AgentLoader(Protocol):
+    """Loads the agents that act as policies. It is pickled, since workers load them."""
 
-    Attributes:
-        trust: load files that could run code.
-        memory: checkpoint of the world model whose memory agents may observe; "" for none.
+    @property
+    def memory(self) -> str:
+        """Checkpoint of the world model whose memory agents may observe; "" for none."""
+        ...
+
+    def identify(self, agents: Sequence[str]) -> list[dict[str, str]]:
+        """What changes when an agent does, of each as plain data, before any is loaded.
+
+        Raises:
+            DreamEnvError: there is no such agent, or it may not be loaded.
+        """
+        ...
+
+    def policy(self, agent: str, identity: Mapping[str, str]) -> Policy:
+        """The policy that acts as an agent does, which must still be what was identified.
+
+        Args:
+            agent: what follows `AGENT` in the spec.
+            identity: see `identify`; {} for whatever is there.
+        """
+        ...
+
+
+def require_loader(loader: AgentLoader | None, spec: str) -> AgentLoader:
+    """Return the loader, which a policy that is an agent needs.
+
+    Raises:
+        RolloutError: there is none.
     """
-
-    trust: bool = False
-    memory: str = ""
+    if loader is None:
+        raise RolloutError(
+            f"the policy {spec!r} is an agent, and nothing was handed in that loads agents: call "
+            "dreamenv.collect, or give collect agents=dreamenv.SavedAgents()"
+        )
+    return loader
 
 
 def make_policy(
     spec: str,
-    agents: AgentOptions | None = None,
+    loader: AgentLoader | None = None,
     identity: Mapping[str, str] | None = None,
 ) -> Policy:
     """Make a policy from its spec.
 
     Args:
         spec: "name" or "name:number", such as "sticky:0.8" or "goal:0.3"; or "agent:PATH".
-        agents: how agents are loaded.
-        identity: which agent it must be, see `dreamenv.agents.collecting.agent_identity`.
+        loader: loads it if it is an agent.
+        identity: which agent it must be, see `AgentLoader.identify`.
 
     Raises:
-        RolloutError: the name is unknown or takes no number.
+        RolloutError: the name is unknown or takes no number, or nothing loads agents.
         MissingDependencyError: the policy needs an extra that is not installed.
     """
     if spec.startswith(AGENT):
-        from dreamenv.agents.collecting import AgentPolicy
-
-        agents = agents or AgentOptions()
-        return AgentPolicy(spec.removeprefix(AGENT), agents.memory, agents.trust, identity)
+        return require_loader(loader, spec).policy(spec.removeprefix(AGENT), identity or {})
     name, colon, number = spec.partition(":")
     known = policies()
     if name not in known:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.policies import AgentOptions
+from dreamenv.rollouts.policies import AgentLoader
 from dreamenv.rollouts.seeds import HASHED, SPREAD, draw_policy, episode_seed
 
 # What stores that lack an entry were collected with: older ones know fewer.
@@ -29,7 +29,7 @@ class CollectSettings:
         record_info: keys of numeric, fixed-shape infos to record.
         seeds: how streams are placed, "spread" or "hashed".
         agents: for each policy that is an agent, what identifies it.
-        agent_options: how agents are loaded; not kept in the store.
+        loader: loads agents; not kept in the store.
     """
 
     env_id: str
@@ -40,7 +40,7 @@ class CollectSettings:
     record_info: tuple[str, ...] = ()
     seeds: str = SPREAD
     agents: dict[str, dict[str, str]] = field(default_factory=dict)
-    agent_options: AgentOptions = AgentOptions()
+    loader: AgentLoader | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The metadata of a store, as it reads when it comes back from JSON.
@@ -48,8 +48,8 @@ class CollectSettings:
         Raises:
             RolloutError: the arguments of the environment cannot be written as JSON.
         """
-        kept = asdict(self)
-        del kept["agent_options"]
+        kept = asdict(replace(self, loader=None))
+        del kept["loader"]
         try:
             return json.loads(json.dumps(kept))
         except (TypeError, ValueError) as error:

@@ -81,16 +81,15 @@ def _make(settings: CollectSettings) -> gymnasium.Env:
 
 def _policies(settings: CollectSettings, env: gymnasium.Env) -> dict[str, Policy]:
     policies = {
-        spec: make_policy(spec, settings.agent_options, settings.agents.get(spec))
+        spec: make_policy(spec, settings.loader, settings.agents.get(spec))
         for spec in settings.policies
     }
     for policy in policies.values():
         # Agents are loaded before anything is recorded: what is wrong with them shows at once.
         if prepare := getattr(policy, "prepare", None):
             prepare(env)
-    if settings.agent_options.memory and not any(
-        getattr(policy, "uses_memory", False) for policy in policies.values()
-    ):
+    observes = any(getattr(policy, "uses_memory", False) for policy in policies.values())
+    if settings.loader is not None and settings.loader.memory and not observes:
         raise RolloutError("no policy observes a world model's memory; leave out --agent-memory")
     return policies
 

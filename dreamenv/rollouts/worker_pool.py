@@ -107,7 +107,7 @@ class _Worker:
             return ""
 
 
-class Crew:
+class WorkerPool:
     """A fixed number of workers; a context manager that never leaves one behind.
 
     Args:
@@ -133,7 +133,7 @@ class Crew:
         self._again: list[int] = []
         self._spaces: tuple[gymnasium.Space, gymnasium.Space] | None = None
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         self._folder = tempfile.TemporaryDirectory(prefix="dreamenv-collect-")
         for _ in range(self.size):
             self._workers.append(self._new_worker())

@@ -11,7 +11,8 @@ import pytest
 from counting_env import CountingEnv
 from stable_baselines3 import PPO
 
-from dreamenv.agents.collecting import AgentPolicy, agent_identity
+import dreamenv
+from dreamenv.agents.collecting import AgentPolicy, SavedAgents, agent_identity
 from dreamenv.agents.loading import load_agent
 from dreamenv.cli.collect import parse_mixture
 from dreamenv.core.errors import (
@@ -22,6 +23,7 @@ from dreamenv.core.errors import (
 )
 from dreamenv.dream.memory import WithMemory
 from dreamenv.rollouts.collect import collect
+from dreamenv.rollouts.policies import make_policy
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.store import RolloutStore
 from tests.agents.colour_env import ColourEnv
@@ -29,10 +31,13 @@ from tests.agents.colour_env import ColourEnv
 ENV = "tests.agents.registered_colours:RandomColour-v0"
 
 
-def gather(path: Path, agent: Path | str, frames: int = 40, workers: int = 1, **more: object):
+def gather(
+    path: Path, agent: Path | str, frames: int = 40, workers: int = 1, trust: bool = True,
+    memory: str = "",
+) -> bool:  # fmt: skip
     return collect(
         ENV, frames, {f"agent:{agent}": 2.0, "uniform": 1.0}, workers, path, 3,
-        progress=False, **{"trust_agent": True, **more},
+        progress=False, agents=SavedAgents(trust, memory),
     )  # fmt: skip
 
 
@@ -94,10 +99,22 @@ def test_the_store_knows_its_agent_and_is_not_continued_with_another(
 
 def test_agents_run_code_and_so_must_be_trusted(trained: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UntrustedAgentError, match="--trust-agent"):
-        gather(tmp_path / "s", trained["ppo"], trust_agent=False)
+        gather(tmp_path / "s", trained["ppo"], trust=False)
     with pytest.raises(UntrustedAgentError):
         AgentPolicy(str(trained["ppo"])).prepare(ColourEnv())
     assert not (tmp_path / "s").exists()
+
+
+def test_the_front_door_loads_agents_and_rollouts_know_of_none(tmp_path: Path) -> None:
+    """Which they load only if somebody hands in who does."""
+    arguments = (ENV, 20, "agent:sticky:0.5", 1, tmp_path / "s", 3)
+    with pytest.raises(RolloutError, match="is an agent, and nothing was handed in that loads"):
+        collect(*arguments, progress=False)
+    with pytest.raises(RolloutError, match="is an agent, and nothing was handed in that loads"):
+        make_policy("agent:sticky:0.5")
+    assert dreamenv.collect(*arguments, progress=False)
+    stored = RolloutStore(tmp_path / "s").metadata["collect"]["agents"]
+    assert stored == {"agent:sticky:0.5": {"scripted": "sticky:0.5"}}
 
 
 def test_scripted_agents_need_no_trust() -> None:
@@ -112,9 +129,9 @@ def test_what_does_not_fit_is_said_before_anything_is_recorded(
     with pytest.raises(CheckpointError, match="no agent at"):
         gather(tmp_path / "s", tmp_path / "nothing")
     with pytest.raises(RolloutError, match="no policy observes a world model's memory"):
-        gather(tmp_path / "s", trained["ppo"], agent_memory="bundled:memory_maze_9x9")
+        gather(tmp_path / "s", trained["ppo"], memory="bundled:memory_maze_9x9")
     with pytest.raises(RolloutError, match="--agent-memory is for agents"):
-        collect(ENV, 20, "uniform", 1, tmp_path / "s", agent_memory="x", progress=False)
+        collect(ENV, 20, "uniform", 1, tmp_path / "s", agents=SavedAgents(memory="x"))
     with pytest.raises(CheckpointError, match=r"Discrete\(3\).*takes Discrete\(5\)"):
         AgentPolicy(str(trained["ppo"]), trust=True).prepare(CountingEnv())
     assert not (tmp_path / "s").exists()
