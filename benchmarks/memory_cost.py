@@ -15,7 +15,7 @@ import sys
 
 from benchmarks.script import command, options
 from dreamenv.core.errors import DreamEnvError
-from dreamenv.world_model.config import preset
+from dreamenv.world_model.presets import preset
 from experiments.cost import CostConfig, measure_cost
 from experiments.cost_readings import Conditions
 

@@ -13,8 +13,9 @@ import torch
 
 from benchmarks.script import command, options, store
 from benchmarks.yardsticks import DTYPES
-from dreamenv.world_model.config import PRESETS, WorldModelConfig, preset
+from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.presets import PRESETS, preset
 
 
 def state_bytes(config: WorldModelConfig) -> dict[str, Any]:

@@ -33,9 +33,9 @@ from dreamenv.core.device import pick_device
 from dreamenv.core.machine import synchronize
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.optimizer import Average, Optimizer
-from dreamenv.world_model.config import PRESETS, preset
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import SCHEMES, Batch, ObjectiveConfig
+from dreamenv.world_model.presets import PRESETS, preset
 
 OPERATIONS = 12
 """How many are named in a profile."""

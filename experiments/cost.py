@@ -46,11 +46,13 @@ import numpy as np
 from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import machine
+from dreamenv.core.plain import from_plain
 from dreamenv.core.reading import read_object
 from dreamenv.core.statistics import statistic_interval
 from dreamenv.training.fit_config import overlay
-from dreamenv.world_model.config import WorldModelConfig, from_plain, preset
+from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.objective import ObjectiveConfig
+from dreamenv.world_model.presets import preset
 from experiments.baselines import baseline, dynamics_parameters
 from experiments.cost_readings import (
     Conditions,

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.plain import from_plain
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.fit_config import FITTED, overlay
 from dreamenv.training.held_out import CONTEXT, HORIZON
 from dreamenv.training.plan import require_trainable
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
-from dreamenv.world_model.config import ActionConfig, WorldModelConfig, from_plain, preset
+from dreamenv.world_model.config import ActionConfig, WorldModelConfig
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.presets import preset
 from experiments.baselines import baseline
 from experiments.job import RUN, Job, fingerprint
 from experiments.suite import GROUPS, Cell, Rollouts, Suite

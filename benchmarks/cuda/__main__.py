@@ -39,7 +39,7 @@ from benchmarks.yardsticks import Yardsticks
 from dreamenv.core.device import pick_device
 from dreamenv.core.files import atomic_write_json
 from dreamenv.core.machine import synchronize
-from dreamenv.world_model.config import PRESETS
+from dreamenv.world_model.presets import PRESETS
 
 PACKAGES = ("torch", "triton", "mamba-ssm", "einops", "numpy", "gymnasium")
 

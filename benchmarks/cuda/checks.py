@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamenv.core.settings import KERNELS
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.mamba_kernels import load_kernel
 from dreamenv.world_model.network.ssd import ScanInputs, scan_by_kernel, ssd_scan
 from dreamenv.world_model.objective import Batch, ObjectiveConfig
-from dreamenv.world_model.runtime.cpu.build import SWITCH
 from dreamenv.world_model.runtime.cuda.graphs import StepGraphs, cuda_capture
 from dreamenv.world_model.runtime.cuda.stepper import TritonStepper, load_triton
 from dreamenv.world_model.runtime.frame import FrameStepper
@@ -36,15 +36,15 @@ FACTOR = 2.0
 @contextmanager
 def kernels(on: bool) -> Iterator[None]:
     """Let kernels be chosen, or not, for as long as this lasts."""
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = "1" if on else "0"
+    before = os.environ.get(KERNELS)
+    os.environ[KERNELS] = "1" if on else "0"
     try:
         yield
     finally:
         if before is None:
-            del os.environ[SWITCH]
+            del os.environ[KERNELS]
         else:
-            os.environ[SWITCH] = before
+            os.environ[KERNELS] = before
 
 
 @contextmanager

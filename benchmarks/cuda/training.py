@@ -13,11 +13,11 @@ from benchmarks.cuda import checks
 from benchmarks.cuda.common import require_cuda, timed
 from benchmarks.cuda.dreams import variants
 from benchmarks.training_speed import Trainer
-from dreamenv.world_model.config import preset
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network import ssd
 from dreamenv.world_model.network.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.objective import ObjectiveConfig
+from dreamenv.world_model.presets import preset
 from dreamenv.world_model.runtime.cuda import stepper as triton_stepping
 
 

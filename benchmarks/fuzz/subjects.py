@@ -30,8 +30,9 @@ from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
 from dreamenv.world_model.checkpoint import save_world_model
-from dreamenv.world_model.config import ActionConfig, preset
+from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.presets import preset
 
 ACTIONS, SIZE = 4, 64
 SLOTS, STEPS = 2, 2

@@ -16,7 +16,8 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.rewards import all_rewards, fit_rewards
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
-from dreamenv.world_model.config import ActionConfig, WorldModelConfig, preset
+from dreamenv.world_model.config import ActionConfig, WorldModelConfig
+from dreamenv.world_model.presets import preset
 
 FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
 """Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import reprlib
 import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.plain import from_plain
 
 T = typing.TypeVar("T")
 
@@ -329,83 +329,3 @@ def _require_positive(config: Any, *names: str) -> None:
                 raise ConfigError(f"{kind}.{name} must be at least 1 everywhere, got {value}")
             if max(sizes) > MOST:
                 raise ConfigError(f"{kind}.{name} must be at most {MOST} everywhere, got {value}")
-
-
-def from_plain(kind: type[T], data: dict[str, Any]) -> T:
-    """Build the dataclass `kind` from nested plain data, refusing keys it does not have."""
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        name = reprlib.repr(unknown[0])
-        raise ConfigError(f"{kind.__name__} has no field {name}; it has {sorted(hints)}")
-    values = {name: _convert(hints[name], value) for name, value in data.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{kind.__name__} is incomplete: {error}") from error
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return from_plain(typing.cast(type, hint), value)
-    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
-        inner = typing.get_args(hint)
-        hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(hints) == len(value):
-            return tuple(_convert(h, v) for h, v in zip(hints, value, strict=True))
-    elif typing.get_origin(hint) is dict and isinstance(value, dict):
-        return dict(value)
-    elif isinstance(hint, type) and not dataclasses.is_dataclass(hint):
-        fits = isinstance(value, (int, float) if hint is float else hint)
-        if fits and (hint is bool or not isinstance(value, bool)):
-            return hint(value)
-    raise ConfigError(f"expected {getattr(hint, '__name__', hint)}, got {reprlib.repr(value)}")
-
-
-PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
-    "debug": (
-        TokenizerConfig(widths=(8, 8, 16), blocks=(1, 1, 1), latent_channels=8),
-        DynamicsConfig(
-            width=32,
-            scan_blocks=((4, 4), (1, 2)),
-            attention_window=3,
-            attention_head_dim=16,
-            condition_width=32,
-            ssm_head_dim=16,
-            ssm_state_dim=16,
-            ssm_chunk=32,
-        ),
-    ),
-    "small": (TokenizerConfig(), DynamicsConfig()),
-    "base": (
-        TokenizerConfig(widths=(96, 192, 384), blocks=(2, 2, 2)),
-        DynamicsConfig(
-            width=512,
-            scan_blocks=((4, 4), (2, 2), (1, 1), (4, 4), (2, 2), (1, 1), (2, 2), (4, 4)),
-            attention_window=8,
-            attention_head_dim=64,
-            condition_width=256,
-            mlp_ratio=4,
-        ),
-    ),
-    "paper": (
-        TokenizerConfig(widths=(128, 256, 512), blocks=(2, 2, 2)),
-        DynamicsConfig(
-            width=1024,
-            scan_blocks=((4, 4), (2, 2), (1, 1), (2, 2)) * 2,
-            attention_window=10,
-            attention_head_dim=64,
-            condition_width=256,
-            mlp_ratio=4,
-        ),
-    ),
-}
-"""Name → tokenizer and dynamics: `debug` for tests, `small` for 2 CPU cores, up to `paper`."""
-
-
-def preset(name: str, **fields: Any) -> WorldModelConfig:
-    """The configuration of a preset; `fields` set the rest (actions, rewards, sampler)."""
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
-    tokenizer, dynamics = PRESETS[name]
-    return WorldModelConfig(tokenizer=tokenizer, dynamics=dynamics, **fields)

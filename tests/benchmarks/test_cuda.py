@@ -95,10 +95,10 @@ def test_frames_of_a_gpu_dream_are_checked_against_float64() -> None:
 
 
 def test_kernels_are_switched_and_switched_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(checks.SWITCH, "1")
+    monkeypatch.setenv(checks.KERNELS, "1")
     before = torch.backends.cuda.matmul.fp32_precision
     with checks.kernels(False), checks.tf32():
-        assert checks.os.environ[checks.SWITCH] == "0"
+        assert checks.os.environ[checks.KERNELS] == "0"
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    assert checks.os.environ[checks.SWITCH] == "1"
+    assert checks.os.environ[checks.KERNELS] == "1"
     assert torch.backends.cuda.matmul.fp32_precision == before

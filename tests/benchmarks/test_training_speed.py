@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from benchmarks.training_speed import Trainer
-from dreamenv.world_model.config import ActionConfig, preset
+from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import ObjectiveConfig
+from dreamenv.world_model.presets import preset
 from tests.benchmarks.conftest import Run
 
 

@@ -13,12 +13,7 @@ from torch import Tensor
 
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.start_states import StartStates
-from dreamenv.world_model.config import (
-    ActionConfig,
-    DynamicsConfig,
-    RewardConfig,
-    WorldModelConfig,
-)
+from dreamenv.world_model.config import ActionConfig, DynamicsConfig, RewardConfig, WorldModelConfig
 from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.state import State
 

@@ -9,8 +9,9 @@ import torch
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.start_states import StartStates, observe_contexts
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.world_model.config import ActionConfig, preset
+from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.presets import preset
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,7 @@ from dreamenv.agents import loading as agents
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.start_states import StartStates
 from dreamenv.dream.trust import Trust
-from dreamenv.world_model.config import (
-    ActionConfig,
-    DynamicsConfig,
-    RewardConfig,
-    WorldModelConfig,
-)
+from dreamenv.world_model.config import ActionConfig, DynamicsConfig, RewardConfig, WorldModelConfig
 from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.state import State
 

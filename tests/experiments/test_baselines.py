@@ -15,9 +15,10 @@ from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.dream.spawns import SPAWNS
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.checkpoint import load_world_model, save_world_model
-from dreamenv.world_model.config import DynamicsConfig, WorldModelConfig, preset
+from dreamenv.world_model.config import DynamicsConfig, WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.dynamics import Stream
+from dreamenv.world_model.presets import preset
 from dreamenv.world_model.state import State
 from experiments.baselines import BASELINES, baseline
 from tests.world_model.models import (

@@ -10,8 +10,9 @@ from counting_episodes import DISCRETE, action_of, counting_episode
 from gymnasium.spaces import Box
 
 from dreamenv.rollouts.timing import beginning, is_first, led_by, model_time, no_action
-from dreamenv.world_model.config import ActionConfig, preset
+from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.network.conditioning import make_conditioning
+from dreamenv.world_model.presets import preset
 
 
 def test_an_episode_in_model_time() -> None:

@@ -14,8 +14,9 @@ from dreamenv.core.errors import ConfigError
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.effects import BESIDE, options, require_effect, without_effect
 from dreamenv.training.train import train_world_model
-from dreamenv.world_model.config import ActionConfig, WorldModelConfig, preset
+from dreamenv.world_model.config import ActionConfig, WorldModelConfig
 from dreamenv.world_model.objective import ObjectiveConfig
+from dreamenv.world_model.presets import preset
 from tests.training.conftest import MakeRun
 from tests.world_model.batches import conditioned_model, random_batch
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.plain import from_plain
 from dreamenv.dream.env import DreamEnv
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.loop import Stage
 from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import read_config
-from dreamenv.world_model.config import from_plain
 from tests.training.conftest import MakeRun
 
 

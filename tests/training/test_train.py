@@ -25,8 +25,8 @@ from dreamenv.training.held_out import held_out_clips
 from dreamenv.training.train import train_world_model
 from dreamenv.world_model import config as model_configs
 from dreamenv.world_model.checkpoint import read_config
-from dreamenv.world_model.config import preset
 from dreamenv.world_model.objective import ObjectiveConfig
+from dreamenv.world_model.presets import preset
 from tests.conftest import write_counting_store
 from tests.training.conftest import MakeRun
 

@@ -10,16 +10,15 @@ import pytest
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import (
-    PRESETS,
     ActionConfig,
     DynamicsConfig,
     RewardConfig,
     SamplerConfig,
     TokenizerConfig,
     WorldModelConfig,
-    preset,
 )
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.presets import PRESETS, preset
 
 BOX = ActionConfig(low=(-1.0, 0.0), high=(1.0, 2.0))
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-import os
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamenv.world_model.runtime.cpu.build import SWITCH
+from dreamenv.core.settings import kernels_wanted
 
 PACKAGE = "mamba_ssm"
 LEAST_TOKENS = 4096
@@ -44,7 +43,7 @@ def chunk_scan_for(x: Tensor) -> Callable[..., Any] | None:
     Its products in float32 are made of TF32 numbers, so float32 goes there only where torch's own
     products may do the same (`torch.set_float32_matmul_precision`). float64 never does.
     """
-    if not x.is_cuda or os.environ.get(SWITCH, "1") == "0":
+    if not x.is_cuda or not kernels_wanted():
         return None
     if x.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision != "tf32":
         return None

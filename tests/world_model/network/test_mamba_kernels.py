@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamenv.core.settings import KERNELS
 from dreamenv.world_model.network import mamba_kernels
 from dreamenv.world_model.network.mamba_kernels import chunk_scan_for, load_kernel
 from dreamenv.world_model.network.ssd import ScanInputs, scan_by_kernel, ssd_scan
-from dreamenv.world_model.runtime.cpu.build import SWITCH
 from tests.world_model.triton_here import DEVICE, INTERPRETED, needs_triton, pretend_cuda
 
 SEQUENCES, HEADS, HEAD_DIM, STATE_DIM = 2, 3, 16, 8
@@ -76,7 +76,7 @@ def _reference(
     write: ScanInputs, a: Tensor, state: Tensor, frame_tokens: int, read: ScanInputs | None
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(SWITCH, "0")
+        patch.setenv(KERNELS, "0")
         return ssd_scan(write, a, state, frame_tokens, 16, read)
 
 
@@ -119,7 +119,7 @@ class OnCuda:
 def test_kernels_are_chosen_for_what_they_compute_well(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = object()
     monkeypatch.setattr(mamba_kernels, "load_kernel", lambda *_: kernel)
-    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.delenv(KERNELS, raising=False)
 
     def chosen(*args: Any) -> bool:
         return chunk_scan_for(OnCuda(*args)) is kernel  # type: ignore[arg-type]
@@ -135,5 +135,5 @@ def test_kernels_are_chosen_for_what_they_compute_well(monkeypatch: pytest.Monke
         assert chosen(torch.float32)
     finally:
         products.fp32_precision = before
-    monkeypatch.setenv(SWITCH, "0")
+    monkeypatch.setenv(KERNELS, "0")
     assert not chosen(torch.bfloat16)

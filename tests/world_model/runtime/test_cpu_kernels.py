@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamenv.core.settings import KERNELS
 from dreamenv.world_model.config import (
     ActionConfig,
     RewardConfig,
@@ -22,7 +23,7 @@ from dreamenv.world_model.config import (
 )
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.heads import OutcomeHead
-from dreamenv.world_model.runtime.cpu.build import SWITCH, load_kernels
+from dreamenv.world_model.runtime.cpu.build import load_kernels
 from dreamenv.world_model.runtime.cpu.stepper import KernelStepper
 from dreamenv.world_model.runtime.cpu.tile_stepper import TileStepper
 from dreamenv.world_model.runtime.select import make_stepper
@@ -60,7 +61,7 @@ HALF_CONFIGS: dict[str, WorldModelConfig] = {
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries of these tests are kept for all of them, and nowhere else."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.delenv(KERNELS, raising=False)
     load_kernels.cache_clear()
 
 
@@ -190,7 +191,7 @@ def test_dreams_go_on_right_after_several_real_frames(config: WorldModelConfig) 
 @pytest.mark.parametrize("name", ["switched off", "no compiler", "a compiler that fails"])
 def test_without_kernels_dreams_go_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "switched off":
-        monkeypatch.setenv(SWITCH, "0")
+        monkeypatch.setenv(KERNELS, "0")
     elif name == "no compiler":
         monkeypatch.delenv("CC", raising=False)
         monkeypatch.setenv("PATH", "")

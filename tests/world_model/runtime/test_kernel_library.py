@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from dreamenv.core.settings import KERNELS
 from dreamenv.world_model.config import TokenizerConfig
 from dreamenv.world_model.runtime.cpu import build
 from dreamenv.world_model.runtime.cpu import compiler as compiling
-from dreamenv.world_model.runtime.cpu.build import SWITCH, load_kernels
+from dreamenv.world_model.runtime.cpu.build import load_kernels
 from dreamenv.world_model.runtime.cpu.compiler import find_compiler, has_tiles, processor
 from dreamenv.world_model.runtime.select import make_stepper
 from tests.world_model.models import tiny_config, tiny_model
@@ -47,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where kernels are kept in a test, made by the first."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.delenv(KERNELS, raising=False)
     monkeypatch.delenv("CC", raising=False)
     forget()
     return tmp_path / "cache" / "dreamenv"
@@ -301,12 +302,12 @@ def test_without_a_compiler_one_warning_says_what_is_lost(
         assert load_kernels(**SIZES | {"WINDOW": window}) is None
     (warned,) = caplog.records
     assert told in warned.message and "half the speed" in warned.message
-    assert SWITCH in warned.message
+    assert KERNELS in warned.message
 
 
 def test_who_switches_kernels_off_is_told_nothing(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(SWITCH, "0")
+    monkeypatch.setenv(KERNELS, "0")
     monkeypatch.setenv("PATH", "")
     assert load_kernels(**SIZES) is None and not caplog.records

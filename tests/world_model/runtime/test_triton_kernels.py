@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamenv.core.settings import KERNELS
 from dreamenv.world_model.config import ActionConfig, SamplerConfig, WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.mamba_kernels import load_kernel
-from dreamenv.world_model.runtime.cpu.build import SWITCH
 from dreamenv.world_model.runtime.cuda.stepper import TritonStepper, load_triton
 from dreamenv.world_model.runtime.frame import FrameStepper
 from dreamenv.world_model.runtime.select import make_stepper
@@ -45,7 +45,7 @@ CONFIGS: dict[str, WorldModelConfig] = {
 @pytest.fixture(autouse=True)
 def kernels_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere in these tests they are not."""
-    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.delenv(KERNELS, raising=False)
 
 
 def actions_of(model: WorldModel, seed: int) -> Tensor:
@@ -173,7 +173,7 @@ def test_a_frame_scan_equals_mamba_ssm_token_by_token(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(DEVICE == "cuda", reason="for machines without a GPU")
 def test_without_triton_dreams_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SWITCH, "0")
+    monkeypatch.setenv(KERNELS, "0")
     model = tiny_model().float()
     assert load_triton() is None
     stepper = make_stepper(model.dynamics, model.tokenizer, torch.float32)

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from dreamenv.core.settings import KERNELS, kernels_wanted
 from dreamenv.world_model.runtime.cpu.compiler import Build, CompilationError, find_compiler
 from dreamenv.world_model.runtime.cpu.library import load_library
-
-SWITCH = "DREAMENV_KERNELS"
 
 logger = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -27,7 +25,7 @@ _told: set[str] = set()
 @lru_cache(maxsize=16)
 def load_kernels(**sizes: int) -> ctypes.CDLL | None:
     """The kernels with these constants defined, or None where they cannot be had."""
-    if os.environ.get(SWITCH, "1") == "0":
+    if not kernels_wanted():
         return None
     defines = tuple(f"-D{name}={value}" for name, value in sorted(sizes.items()))
     what = "compiled kernels, at about half the speed"
@@ -46,7 +44,7 @@ def _warn_of_loss(what: str, reason: str) -> None:
     level = logging.INFO if what in _told else logging.WARNING
     _told.add(what)
     message = "dreams run without %s: %s; %s=0 in the environment runs none and says nothing"
-    logger.log(level, message, what, reason, SWITCH)
+    logger.log(level, message, what, reason, KERNELS)
 
 
 def address(tensor: Tensor | None) -> ctypes.c_void_p:

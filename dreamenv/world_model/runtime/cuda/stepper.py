@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 from types import ModuleType
 from typing import Any, cast
 
@@ -12,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dreamenv.core.settings import kernels_wanted
 from dreamenv.world_model.network.dynamics import Dynamics
 from dreamenv.world_model.network.layers import DynamicsLayer
 from dreamenv.world_model.network.tokenizer import Tokenizer
-from dreamenv.world_model.runtime.cpu.build import SWITCH
 from dreamenv.world_model.runtime.frame import FrameStepper
 from dreamenv.world_model.runtime.frame_layers import LayerStepper
 from dreamenv.world_model.runtime.protocol import Shared, View
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 def load_triton() -> Any:
     """The module of kernels, or None where Triton does not import or `DREAMENV_KERNELS=0`."""
-    if os.environ.get(SWITCH, "1") == "0":
+    if not kernels_wanted():
         return None
     try:
         return importlib.import_module("dreamenv.world_model.runtime.cuda.triton_kernels")
