@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from dreamenv.agents import train_agent as train_agent
     from dreamenv.agents.collecting import SavedAgents as SavedAgents
     from dreamenv.agents.collecting import collect as collect
+    from dreamenv.core.errors import CheckpointError as CheckpointError
+    from dreamenv.core.errors import ConfigError as ConfigError
     from dreamenv.core.errors import DreamEnvError as DreamEnvError
+    from dreamenv.core.errors import EnvironmentUsageError as EnvironmentUsageError
+    from dreamenv.core.errors import MissingDependencyError as MissingDependencyError
+    from dreamenv.core.errors import RolloutError as RolloutError
     from dreamenv.dream.env import DreamEnv as DreamEnv
     from dreamenv.dream.memory import WithMemory as WithMemory
     from dreamenv.dream.sb3 import DreamVecEnv as DreamVecEnv
@@ -41,13 +46,18 @@ __version__ = "0.2.0.dev0"
 
 _PLACES = {
     "AgentConfig": "agents",
+    "CheckpointError": "core.errors",
+    "ConfigError": "core.errors",
     "DreamEnv": "dream.env",
     "DreamEnvError": "core.errors",
     "DreamState": "dream.state",
     "DreamVecEnv": "dream.sb3",
     "DreamVectorEnv": "dream.vector_env",
+    "EnvironmentUsageError": "core.errors",
     "GapConfig": "evaluation.gap.config",
     "GapReport": "evaluation.gap.report",
+    "MissingDependencyError": "core.errors",
+    "RolloutError": "core.errors",
     "RolloutStore": "rollouts.store",
     "RolloutWriter": "rollouts.writer",
     "SavedAgents": "agents.collecting",

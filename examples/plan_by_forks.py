@@ -16,10 +16,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from dreamenv.core.errors import ConfigError
-from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.state import DreamState
-from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv import ConfigError, DreamEnv, DreamState, DreamVectorEnv
 
 ELITE = 0.125
 """Share of the sequences that the next round imitates."""
