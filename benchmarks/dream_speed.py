@@ -36,7 +36,8 @@ from benchmarks.ageing import over_time, step_times
 from benchmarks.frame_work import frame_work
 from benchmarks.script import conditions, options, store
 from benchmarks.step_profile import parts
-from benchmarks.yardsticks import DTYPES, Yardsticks
+from benchmarks.yardsticks import Yardsticks
+from dreamenv.core.machine import DTYPES
 from dreamenv.dream.vector_env import DreamVectorEnv
 
 

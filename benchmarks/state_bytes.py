@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.script import command, options, store
-from benchmarks.yardsticks import DTYPES
+from dreamenv.core.machine import DTYPES
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.presets import PRESETS, preset

@@ -27,10 +27,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.script import conditions, options, store
-from benchmarks.yardsticks import DTYPES, Yardsticks
+from benchmarks.yardsticks import Yardsticks
 from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.device import pick_device
-from dreamenv.core.machine import synchronize
+from dreamenv.core.machine import DTYPES, synchronize
 from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.optimizer import Average, Optimizer
 from dreamenv.world_model.model import WorldModel

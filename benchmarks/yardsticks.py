@@ -8,9 +8,7 @@ from typing import Any
 
 import torch
 
-from dreamenv.core.machine import matmul_rate, synchronize
-
-DTYPES = ("float32", "bfloat16")
+from dreamenv.core.machine import DTYPES, matmul_rates, synchronize
 
 
 class Yardsticks:
@@ -32,8 +30,8 @@ class Yardsticks:
 
     def read(self) -> None:
         """Take one reading of each."""
-        for name, rates in self.products.items():
-            rates.append(matmul_rate(getattr(torch, name), self.matmul_size, self.device))
+        for name, rate in matmul_rates(self.matmul_size, self.device).items():
+            self.products[name].append(rate)
         self.copies.append(copy_rate(self.copied_bytes, self.device))
 
     def fresh(self) -> Yardsticks:

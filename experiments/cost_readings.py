@@ -17,7 +17,7 @@ from torch import Tensor
 from dreamenv.core.allocator import keep_freed_memory
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import ConfigError
-from dreamenv.core.machine import matmul_rate, synchronize
+from dreamenv.core.machine import DTYPES, matmul_rates, synchronize
 from dreamenv.training.optimizer import Optimizer
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
@@ -56,7 +56,7 @@ class Conditions:
     """What training may allocate on the CPU; 0: three quarters of the main memory."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "bfloat16"):
+        if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
         if self.threads < 1 or self.most_bytes < 0:
             raise ConfigError(f"need threads ≥ 1 and most_bytes ≥ 0, got {self}")
@@ -65,9 +65,7 @@ class Conditions:
 def yardstick(size: int, conditions: Conditions) -> dict[str, float]:
     """GFLOP/s of a square matrix product by dtype."""
     torch.set_num_threads(conditions.threads)
-    device = pick_device(conditions.device)
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    return {name: matmul_rate(dtype, size, device) for name, dtype in dtypes.items()}
+    return matmul_rates(size, pick_device(conditions.device))
 
 
 def train_reading(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.page.results import Quality, Result, Results
-from benchmarks.yardsticks import DTYPES
+from dreamenv.core.machine import DTYPES
 from experiments.markdown import MISSING
 
 UNKNOWN = "not measured"

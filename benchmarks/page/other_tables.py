@@ -6,7 +6,7 @@ import statistics
 
 from benchmarks.page.markdown import made, milliseconds, number, percent, psnr
 from benchmarks.page.results import Result, Results
-from benchmarks.yardsticks import DTYPES
+from dreamenv.core.machine import DTYPES
 from experiments.markdown import table
 
 

@@ -11,7 +11,7 @@ from benchmarks.page.markdown import (
     stated,
 )
 from benchmarks.page.results import Result, Results
-from benchmarks.yardsticks import DTYPES
+from dreamenv.core.machine import DTYPES
 from experiments.markdown import MISSING, table
 
 Rates = list[float | None]

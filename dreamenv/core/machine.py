@@ -12,6 +12,9 @@ import torch
 
 from dreamenv.core.device import pick_device
 
+DTYPES = ("float32", "bfloat16")
+"""Precisions of products that dreams and training use."""
+
 
 def machine(device: str = "cpu") -> dict[str, Any]:
     """Processor, accelerator and versions, as plain data."""
@@ -47,6 +50,11 @@ def matmul_rate(dtype: torch.dtype, size: int = 2048, device: str | torch.device
         synchronize(device)
         times.append(time.perf_counter() - began)
     return 2 * size**3 / min(times) / 1e9
+
+
+def matmul_rates(size: int = 2048, device: str | torch.device = "cpu") -> dict[str, float]:
+    """`matmul_rate` of each of `DTYPES`, by name."""
+    return {name: matmul_rate(getattr(torch, name), size, device) for name in DTYPES}
 
 
 def synchronize(device: torch.device) -> None:

@@ -26,7 +26,7 @@ ROOMS = (
 FLOORS = {"world_model": ("network", "runtime")}
 """Rooms inside a room, from the ground up."""
 MOST_LINES = 350
-OUTSIDE = ("experiments", "benchmarks", "examples", "scripts", "tests")
+OUTSIDE = ("agents", "experiments", "benchmarks", "examples", "scripts", "tests")
 """What stands beside the package, and may know it."""
 
 
