@@ -13,7 +13,7 @@ from dreamenv.core.errors import ConfigError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.sb3 import DreamVecEnv, make_dream_vec_env
 from dreamenv.dream.vector_env import DreamVectorEnv
-from dreamenv.evaluation.gap.worlds import dream_arguments
+from dreamenv.evaluation.gap.dreams import dream_arguments
 
 STEPS = "'steps' is called 'denoising_steps' now"
 
