@@ -115,7 +115,7 @@ def draw_spawns(
             actions.append(window.action)
         sources.append(
             {
-                "seed": int(store.seeds[episode]),
+                "seed": store.seeds[episode],
                 "policy": store.policies[episode],
                 "start": start,
                 "actions": store.read_steps(episode)["action"][: start + span - 1].tolist(),

@@ -108,6 +108,11 @@ class SpawnedEnv(gymnasium.Wrapper):
                 "earlier versions lack the actions: write them anew with "
                 "dreamenv.dream.spawn_drawing.save_spawns"
             )
+        if source["seed"] is None:
+            raise EnvironmentUsageError(
+                "nobody knows the reset seed of the episode that this spawn was cut from, so the "
+                "environment cannot be brought there; draw spawns from rollouts of dreamenv collect"
+            )
         actions = self._stack(source["actions"])
         start = int(source.get("start", max(0, len(actions) + 1 - CONTEXT)))
         if not 0 <= start <= len(actions):

@@ -3,7 +3,8 @@
 A store is a folder:
 
     episodes.jsonl               line 0: environment, spaces; then one line per committed episode:
-                                 its first row, steps, seed, policy, return, bytes per field, and
+                                 its first row, steps, seed (null if unknown), policy, return, bytes
+                                 per field, where it was taken from if it was not recorded here, and
                                  the seeds that failed since the episode before, if there were any
     observation/                 Zarr v3 arrays, rows concatenated over time; an episode of T steps
     action/ reward/              begins at its `start` row and takes T+1 rows of observation and

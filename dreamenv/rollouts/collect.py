@@ -184,7 +184,8 @@ class _Filling:
                 return
             except EpisodeError as error:
                 index = self._next_to_commit
-                result = failure_of(error, index, result.seed, result.policy)
+                seed, _, _ = self._settings.draw(index)
+                result = failure_of(error, index, seed, result.policy)
         self._pending.append(result)
         if len(self._pending) + self._writer.num_skipped <= MOST_SHOWN and not self._bar.disable:
             self._bar.write(f"skipped {result}", file=sys.stderr)

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.integrity import is_safe_name
+from dreamenv.rollouts.provenance import Provenance
 from dreamenv.rollouts.spaces import ActionSpace, action_array_type
 
 
@@ -26,9 +27,10 @@ class Episode:
         reward: (T,) float32.
         terminated: (T,) bool, True only where the environment reached a terminal state.
         truncated: (T,) bool, True only where a time limit cut the episode.
-        seed: what `env.reset(seed=)` was given.
-        policy: name of the policy that acted.
+        seed: what `env.reset(seed=)` was given; None if nobody knows.
+        policy: name of the policy that acted; "" if nobody knows.
         info: optional numeric arrays of T+1 rows, one per observation.
+        provenance: where the episode was taken from; None if it was recorded here.
     """
 
     observation: np.ndarray
@@ -36,9 +38,10 @@ class Episode:
     reward: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
-    seed: int = 0
+    seed: int | None = None
     policy: str = ""
     info: dict[str, np.ndarray] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
     def __len__(self) -> int:
         """Number of steps T."""

@@ -20,6 +20,7 @@ from dreamenv.core.files import atomic_write_text
 from dreamenv.core.reading import parse_json, read_bytes
 from dreamenv.rollouts.failure import Failure
 from dreamenv.rollouts.integrity import MOST_ROWS, SHARD_ROWS, is_safe_name
+from dreamenv.rollouts.provenance import Provenance
 
 FORMAT = "dreamenv-rollouts"
 VERSION = 1
@@ -134,12 +135,12 @@ def _check_record(record: dict[str, Any], free: int) -> int:
     sizes = record["bytes"]
     files = {*sizes, *record.get("digests", {}), *record.get("layouts", {})}
     known = (
-        all(type(record[name]) is int for name in ("start", "steps", "seed", "reward_events"))
+        all(type(record[name]) is int for name in ("start", "steps", "reward_events"))
         and free <= record["start"] < MOST_ROWS
         and record["start"] % SHARD_ROWS == 0
         and 0 < record["steps"] < MOST_ROWS
         and 0 <= record["reward_events"] <= record["steps"]
-        and -(2**63) <= record["seed"] < 2**63
+        and _is_seed(record["seed"])
         and isinstance(record["policy"], str)
         and type(record["return"]) in (int, float)
         and isfinite(record["return"])
@@ -152,5 +153,12 @@ def _check_record(record: dict[str, Any], free: int) -> int:
         raise ValueError("an entry is impossible")
     for failure in record.get("skipped", []):
         Failure.from_plain(failure)
+    if "provenance" in record:
+        Provenance.from_plain(record["provenance"])
     shards = -(-(record["steps"] + 1) // SHARD_ROWS)
     return record["start"] + shards * SHARD_ROWS
+
+
+def _is_seed(value: Any) -> bool:
+    """Whether this is a reset seed, or None for one that nobody knows."""
+    return value is None or (type(value) is int and -(2**63) <= value < 2**63)

@@ -11,8 +11,9 @@ def shared_episodes(data: RolloutStore, held_out: RolloutStore) -> int:
     """How many episodes of `held_out` are in `data`, too.
 
     Between stores that were collected from one environment, those of equal reset seeds are: they
-    begin in the same place, whatever policy acts there. Otherwise seeds mean nothing, and episodes
-    are the same if all that their lines say of them is, down to the compressed bytes.
+    begin in the same place, whatever policy acts there. Otherwise, and where nobody knows them,
+    seeds mean nothing, and episodes are the same if all that their lines say of them is, down to
+    the compressed bytes.
     """
     by_seed = _environment(data) is not None and _environment(data) == _environment(held_out)
     known = set(_keys(data, by_seed))
@@ -27,4 +28,7 @@ def _environment(store: RolloutStore) -> Any:
 
 
 def _keys(store: RolloutStore, by_seed: bool) -> list[Any]:
-    return store.seeds.tolist() if by_seed else store.identities
+    if not by_seed:
+        return store.identities
+    pairs = zip(store.seeds, store.identities, strict=True)
+    return [identity if seed is None else seed for seed, identity in pairs]

@@ -24,6 +24,7 @@ from dreamenv.rollouts.episode import Episode, impossible
 from dreamenv.rollouts.failure import Failure
 from dreamenv.rollouts.integrity import SHARD_ROWS, check_shard
 from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.provenance import Provenance
 from dreamenv.rollouts.spaces import ActionSpace, require_image_space, space_from_dict
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
 
@@ -46,8 +47,9 @@ class RolloutStore:
         action_space: Discrete or Box.
         metadata: what the writer was given.
         lengths: (E,) int64, steps of each episode.
-        seeds: (E,) int64, reset seed of each episode.
-        policies: E names.
+        seeds: E reset seeds; None where nobody knows.
+        policies: E names; "" where nobody knows.
+        provenance: for each episode where it was taken from, None if it was recorded here.
         returns: (E,) float64, sum of rewards of each episode.
         reward_events: (E,) int64, steps with a reward other than 0.
         skipped: seeds that failed while collecting and are not among the episodes.
@@ -66,12 +68,16 @@ class RolloutStore:
             self.action_space: ActionSpace = space_from_dict(header["action_space"])
             self.metadata: dict[str, Any] = header["metadata"]
             self.lengths = np.array([r["steps"] for r in self._records], np.int64)
-            self.seeds = np.array([r["seed"] for r in self._records], np.int64)
+            self.seeds: list[int | None] = [r["seed"] for r in self._records]
             self.policies = [str(r["policy"]) for r in self._records]
             self.returns = np.array([r["return"] for r in self._records], np.float64)
             self.reward_events = np.array([r["reward_events"] for r in self._records], np.int64)
             info = {f"info/{key}" for r in self._records for key in r["info"]}
             self._starts = [int(r["start"]) for r in self._records]
+            self.provenance = [
+                Provenance.from_plain(r["provenance"]) if "provenance" in r else None
+                for r in self._records
+            ]
             failures = [plain for r in self._records for plain in r.get("skipped", ())]
             self.skipped = [Failure.from_plain(plain) for plain in failures]
         except KeyError as error:
@@ -137,9 +143,10 @@ class RolloutStore:
         return Episode(
             observation=self._rows("observation", episode, start, stop + 1),
             **{name: steps[name][start:stop].copy() for name in STEP_FIELDS},
-            seed=int(self.seeds[episode]),
+            seed=self.seeds[episode],
             policy=self.policies[episode],
             info=info,
+            provenance=self.provenance[episode],
         )
 
     def read_info(self, episode: int) -> dict[str, np.ndarray]:

@@ -86,12 +86,13 @@ def describe(store: RolloutStore, window: int = 48) -> str:
         "in training": use_in_training(store, window),
         "observation": f"{store.observation_space.shape} uint8",
         "action": str(store.action_space),
-        "reset seeds": f"{len(np.unique(store.seeds))} different" + _stream(store),
+        "reset seeds": _seeds(store),
+        "taken from": ", ".join(sorted({p.source for p in store.provenance if p})),
         "stored": f"{store.stored_bytes / 1e6:.2f} MB, {store.stored_bytes / frames:.0f} bytes "
         f"per frame, {frame_bytes * frames / store.stored_bytes:.2f}x smaller than raw frames",
     }
     lines.update(_told(store))
-    header = "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+    header = "\n".join(f"{name:<12} {value}" for name, value in lines.items() if value)
     skipped = f"\n\n{skipped_table(store)}" if store.skipped else ""
     return f"{header}{skipped}\n\n{reward_table(store)}"
 
@@ -110,11 +111,14 @@ def _told(store: RolloutStore) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in told.items() if value}
 
 
-def _stream(store: RolloutStore) -> str:
+def _seeds(store: RolloutStore) -> str:
+    known = {seed for seed in store.seeds if seed is not None}
+    unknown = store.seeds.count(None)
+    told = f"{len(known)} different" + (f", {unknown} unknown" if unknown else "")
     settings = store.metadata.get("collect")
-    if not isinstance(settings, dict):
-        return ""
-    return f", stream {settings.get('seed')} ({settings.get('seeds', HASHED)})"
+    if isinstance(settings, dict):
+        told += f", stream {settings.get('seed')} ({settings.get('seeds', HASHED)})"
+    return told
 
 
 def contact_sheet(store: RolloutStore, episodes: int = 6, frames: int = 8) -> Image.Image:

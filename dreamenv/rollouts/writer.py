@@ -123,7 +123,8 @@ class RolloutWriter:
         """
         if self._lock is None:
             raise RolloutError(f"the writer of {self.path} is closed; open a new RolloutWriter")
-        name = f"episode {self.num_episodes} (seed {episode.seed})"
+        seeded = "" if episode.seed is None else f" (seed {episode.seed})"
+        name = f"episode {self.num_episodes}{seeded}"
         check_episode(episode, name, self.observation_space, self.action_space)
         rows = {name: self._fitting(name, values) for name, values in _rows_of(episode).items()}
         try:
@@ -163,10 +164,10 @@ class RolloutWriter:
             stored_bytes[name], digests[name] = write_rows(folder, array, start, values)
             if name not in self._described:
                 layouts[name] = read_layout(folder).digest
-        record = {
+        record: dict[str, Any] = {
             "start": start,
             "steps": len(episode),
-            "seed": int(episode.seed),
+            "seed": None if episode.seed is None else int(episode.seed),
             "policy": episode.policy,
             "return": float(episode.reward.sum(dtype=np.float64)),
             "reward_events": int(np.count_nonzero(episode.reward)),
@@ -175,6 +176,8 @@ class RolloutWriter:
             "digests": digests,
             **({"layouts": layouts} if layouts else {}),
         }
+        if episode.provenance is not None:
+            record["provenance"] = episode.provenance.to_plain()
         if skipped:
             record["skipped"] = [failure.to_plain() for failure in skipped]
         self._journal_bytes = append_record(self.path / JOURNAL, self._journal_bytes, record)

@@ -77,7 +77,8 @@ def _standardise(latents: np.ndarray) -> dict[str, np.ndarray]:
 def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
     """Equal for equal episodes under an equal tokenizer, at the same size."""
     digest = hashlib.sha256(f"{store.env_id},{model.config.frame_size}".encode())
-    for array in (store.lengths, store.seeds, store.returns):
+    seeds = np.array([-1 if seed is None else seed for seed in store.seeds], np.int64)
+    for array in (store.lengths, seeds, store.returns):
         digest.update(array.tobytes())
     for tensor in model.tokenizer.parameters():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -31,7 +31,7 @@ def require_apart(store: RolloutStore, held_out: RolloutStore) -> None:
         raise RolloutError(
             f"{len(shared)} of the {held_out.num_episodes} episodes of {held_out.path} are also in "
             f"{store.path} (the first: episode {shared[0]}, reset seed "
-            f"{int(held_out.seeds[shared[0]])}), so scores on them would say nothing: collect "
+            f"{_told(held_out.seeds[shared[0]])}), so scores on them would say nothing: collect "
             "held-out episodes with another --seed, whose episodes are others"
         )
 
@@ -46,6 +46,10 @@ def same_worlds(store: RolloutStore, held_out: RolloutStore) -> list[str]:
         "trained on, so in the same places: what is measured there says little about new ones; "
         "collect held-out rollouts with another --seed"
     ]
+
+
+def _told(seed: int | None) -> str:
+    return "unknown" if seed is None else str(seed)
 
 
 def _steps_digest(store: RolloutStore, episode: int) -> bytes:

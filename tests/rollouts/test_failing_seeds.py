@@ -53,7 +53,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_failing_seeds_are_skipped_counted_and_named(collected: Path) -> None:
     store = RolloutStore(collected)
-    assert store.seeds.tolist() == seeds_of((1, 2, 5, 6, 7))
+    assert store.seeds == seeds_of((1, 2, 5, 6, 7))
     assert [failure.index for failure in store.skipped] == list(FAILING)
     for failure in store.skipped:
         assert failure.seed == episode_seed(0, failure.index)
@@ -97,7 +97,7 @@ def test_a_process_that_dies_or_hangs_is_a_failing_seed(
     assert gather(tmp_path, 12, timeout=3, how=how, seeds=seeds_of((1,)))
     store = RolloutStore(tmp_path)
     (failure,) = store.skipped
-    assert store.seeds.tolist() == seeds_of((0, 2))
+    assert store.seeds == seeds_of((0, 2))
     assert (failure.index, failure.step, failure.died) == (1, FAIL_AT, True)
     assert failure.action in range(5)
     assert re.search(f"the collection worker {reason}.*, 2 times", failure.reason)
@@ -121,7 +121,7 @@ def test_where_all_seeds_fail_it_stops_and_goes_on_when_that_is_mended(
         gather(tmp_path / "s", 30, workers=2, **env)
     switch.unlink()
     assert gather(tmp_path / "s", 30, **env)
-    assert RolloutStore(tmp_path / "s").seeds.tolist() == seeds_of((0, 1, 2, 3, 4))
+    assert RolloutStore(tmp_path / "s").seeds == seeds_of((0, 1, 2, 3, 4))
 
 
 def test_where_most_seeds_fail_it_stops(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def test_two_stores_collected_by_default_share_no_episode(tmp_path: Path) -> Non
     stream = one.metadata["collect"]["seed"]
     longer = gather(tmp_path / "train", one.num_steps + 1)
     again = gather(tmp_path / "again", one.num_steps + 1, seed=stream)
-    assert longer.seeds.tolist() == again.seeds.tolist()
-    assert longer.seeds[: one.num_episodes].tolist() == one.seeds.tolist()
+    assert longer.seeds == again.seeds
+    assert longer.seeds[: one.num_episodes] == one.seeds
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_older_store_is_continued_exactly_as_it_began(tmp_path: Path) -> None
     more = {"seed": 900_000_000, "max_episode_steps": 20, "record_info": ["count"]}
     collect(ENV, 60, mixture, 2, tmp_path, progress=False, **more)  # type: ignore[arg-type]
     store = RolloutStore(tmp_path)
-    assert store.seeds.tolist() == [659295255 + i for i in range(store.num_episodes)]
+    assert store.seeds == [659295255 + i for i in range(store.num_episodes)]
     assert store.num_episodes > 2
     for i in range(store.num_episodes):
         seed = 659295255 + i

@@ -54,7 +54,7 @@ def test_whole_episodes_come_back(stored):
     assert (store.env_id, store.num_episodes) == ("Counting-v0", len(LENGTHS))
     assert store.lengths.tolist() == LENGTHS and store.num_steps == sum(LENGTHS)
     assert store.observation_space == OBSERVATIONS and store.action_space == DISCRETE
-    assert store.seeds.tolist() == list(range(len(LENGTHS)))
+    assert store.seeds == list(range(len(LENGTHS)))
     assert store.policies == ["counting"] * len(LENGTHS)
     assert store.metadata == {"note": "test"}
     for index, episode in enumerate(episodes):

@@ -122,6 +122,7 @@ def choose_spawns(
             "near_rewards": near_rewards,
             "store": {"env_id": store.env_id, "episodes": store.num_episodes},
         }
+        _require_seeds(spawns, rollouts)
         return GapSpawns(spawns, about)
     if near_rewards:
         raise ConfigError(
@@ -134,6 +135,7 @@ def choose_spawns(
             "bring the real environment there; give --rollouts, or write them anew with "
             "dreamenv.dream.spawn_drawing.save_spawns"
         )
+    _require_seeds(own, checkpoint)
     begins = np.array([source["start"] for source in own.sources])
     usable = np.flatnonzero(begins <= (np.inf if latest_start is None else latest_start))
     if not len(usable):
@@ -143,3 +145,11 @@ def choose_spawns(
         )
     about |= {"from": "checkpoint"}
     return GapSpawns(own, about).select(usable[:count])
+
+
+def _require_seeds(spawns: Spawns, place: str | Path) -> None:
+    if any(source.get("seed") is None for source in spawns.sources):
+        raise ConfigError(
+            f"{place} has episodes of unknown reset seeds, so the real environment cannot be "
+            "brought to where they begin; give --rollouts that dreamenv collect recorded"
+        )

@@ -66,12 +66,13 @@ def draw_clips(
 
 def describe_store(store: RolloutStore) -> dict[str, Any]:
     """What decides and what characterises the episodes of a store, without its path."""
+    seeds = [seed for seed in store.seeds if seed is not None]
     return {
         "env_id": store.env_id,
         "episodes": store.num_episodes,
         "steps": store.num_steps,
         "reward_events": int(store.reward_events.sum()),
-        "reset_seeds": [int(store.seeds.min()), int(store.seeds.max())],
+        "reset_seeds": [min(seeds), max(seeds)] if seeds else None,
         "policies": sorted(set(store.policies)),
         "metadata": store.metadata,
     }
