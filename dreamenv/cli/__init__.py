@@ -24,6 +24,7 @@ VERBS = {
     "train": "train a world model on rollouts",
     "train-agent": "train an agent in an environment, dreamt or real",
     "gap": "measure how far to trust what agents do in a dream",
+    "life": "measure whether a dream lives, keeps its world and pays",
     "trust": "calibrate how far to trust a checkpoint's frames",
     "doctor": "say what runs on this machine, and what to install",
     "compare": "train and measure a whole grid of world models (from a checkout)",

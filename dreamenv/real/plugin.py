@@ -72,6 +72,9 @@ class Family:
     space and a seed (`dreamenv.agents.loading.Agent`)."""
     actions: tuple[str, ...] = ()
     """What action 0, 1, … of the usual action space is called."""
+    turning: tuple[str, ...] = ()
+    """Names of the actions that turn left by a step, turn right by as much, and rest; empty where
+    there are none, and turning away and back is then not measured."""
     keys: Mapping[tuple[int, ...], int] = field(default_factory=dict)
     """Keys for `gymnasium.utils.play` → action; empty for plain ones."""
     pose: tuple[str, ...] = ()

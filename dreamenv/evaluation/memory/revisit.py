@@ -29,7 +29,8 @@ SAME = Nearness(cells=0.5, degrees=20)
 """What counts as seeing a place again."""
 FAMILIAR = Nearness(cells=1.0, degrees=45)
 """What no watched pose may be to a frame for it to be novel."""
-REVISITED, NOVEL = "revisited", "novel"
+REVISITED, RETURNED, NOVEL = "revisited", "returned to", "novel"
+"""`RETURNED`: revisited, and nothing near it was watched for as long."""
 
 Found = tuple[int, int, int, int]
 """A clip: its turn within its episode, the turn of the episode, the episode, the first frame."""
@@ -41,6 +42,8 @@ class Sightings(NamedTuple):
     age: np.ndarray
     """Frames since the latest watched frame of the same view; 0 where there is none."""
     revisited: np.ndarray
+    returned: np.ndarray
+    """Revisited, and not even familiar since."""
     novel: np.ndarray
 
 
@@ -108,7 +111,7 @@ def revisit(
         episodes=drawn.episodes,
         starts=drawn.starts,
         distances=np.where(seen.revisited, seen.age, 0),
-        groups={REVISITED: seen.revisited, NOVEL: seen.novel},
+        groups={REVISITED: seen.revisited, RETURNED: seen.returned, NOVEL: seen.novel},
         contrast=(REVISITED, NOVEL),
         copies={NEAREST: nearest(asked, watched)},
         about={
@@ -127,8 +130,9 @@ def sightings(poses: np.ndarray, context: int, min_age: int) -> Sightings:
     """When what is seen after `context` frames was watched before; poses (n, context + h, 4)."""
     watched, asked = poses[:, :context], poses[:, context:]
     age = ages(latest_sighting(asked, watched, SAME), context)
-    novel = latest_sighting(asked, watched, FAMILIAR) < 0
-    return Sightings(age, age >= min_age, novel)
+    familiar = ages(latest_sighting(asked, watched, FAMILIAR), context)
+    revisited = age >= min_age
+    return Sightings(age, revisited, revisited & (familiar >= min_age), familiar == 0)
 
 
 def _alternate(first: list[Found], second: list[Found], count: int) -> list[tuple[int, int]]:

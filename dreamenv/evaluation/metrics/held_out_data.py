@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,15 +51,32 @@ def draw_clips(
     Raises:
         RolloutError: no episode has `length` frames.
     """
+    return read_clips(store, draw_places(store, count, length, seed), length, size)
+
+
+def draw_places(store: RolloutStore, count: int, length: int, seed: int) -> list[tuple[int, int]]:
+    """Where `draw_clips` cuts: episode and first frame of each clip.
+
+    Raises:
+        RolloutError: no episode has `length` frames.
+    """
+    Windows(store, length)  # says clearly if there is none
     usable = np.flatnonzero(store.lengths + 1 >= length)
-    windows = Windows(store, length)
     rng = np.random.default_rng(seed)
     # Shuffled, so that fewer clips than episodes are not all from the oldest ones.
     usable = rng.permutation(usable)
+    chosen = [int(usable[i % len(usable)]) for i in range(count)]
+    return [(e, int(rng.integers(store.lengths[e] + 2 - length))) for e in chosen]
+
+
+def read_clips(
+    store: RolloutStore, places: Sequence[tuple[int, int]], length: int, size: tuple[int, int]
+) -> Clips:
+    """The clips that begin at `places`, in this order."""
+    windows = Windows(store, length)
     parts = []
-    for i in range(count):
-        episode = int(usable[i % len(usable)])
-        window = windows.read(episode, int(rng.integers(store.lengths[episode] + 2 - length)))
+    for episode, start in places:
+        window = windows.read(episode, start)
         window = replace(window, frames=fit_frames(window.frames, size))
         parts.append(cut_clips(window, [0], length, episode))
     return join_clips(parts)

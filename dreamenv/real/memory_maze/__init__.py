@@ -50,6 +50,7 @@ FAMILY = Family(
         "seek": "dreamenv.real.memory_maze.agents:SeekAgent",
     },
     actions=ACTIONS,
+    turning=("left", "right", "noop"),
     keys={
         (ord("w"),): 1,
         (ord("a"),): 2,

@@ -1,0 +1,86 @@
+"""The real environment's side of turns and closed loops, place by place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from dreamenv.core.environment_ids import find_spec
+from dreamenv.core.errors import ConfigError
+from dreamenv.dream.spawns import Spawns
+from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit
+from dreamenv.evaluation.gap.real_world import RealWorld
+from dreamenv.evaluation.life.turns import Turn
+from dreamenv.evaluation.metrics.similarity import similarity
+
+
+class RealPlaces:
+    """One copy of the real environment, brought to the places where dreams begin.
+
+    Args:
+        env_id: of the real environment.
+        checkpoint: for agents that observe the model's memory, with its `fingerprint`.
+        fingerprint: of the checkpoint's weights.
+        size: of the model's frames.
+        horizon: steps that agents play.
+        tolerance: mean difference of grey levels up to which a frame is that of the place.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        checkpoint: str,
+        fingerprint: str,
+        size: tuple[int, int],
+        horizon: int,
+        tolerance: float = 0.0,
+    ) -> None:
+        world = RealWorld(find_spec(env_id), {}, checkpoint, fingerprint, size, horizon, tolerance)
+        self._player, self._world = RealPlayer(world), world
+
+    def visit(
+        self, spawns: Spawns, index: int, turns: Sequence[Turn], agents: Sequence[str], seed: int
+    ) -> dict[str, Any]:
+        """Turn and play at one place; plain data.
+
+        Returns:
+            `turns`: steps → dB of the last frame against the first. `rewards`: agent → [step,
+            reward] of each step that paid, counted from 0.
+
+        Raises:
+            ConfigError: the environment shows another frame there.
+        """
+        source, frame = spawns.sources[index], spawns.frames[index, -1]
+        own = int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
+        found: dict[str, Any] = {"turns": {}, "rewards": {}}
+        for turn in turns:
+            part = Part(actions=turn.actions, frames=len(turn.actions))
+            frames = self._play(source, frame, part, len(turn.actions)).frames[0]
+            pair = frames[-1:], frames[turn.first][None]
+            alike = similarity(*pair, torch.device("cpu"))["psnr"]
+            found["turns"][str(turn.steps)] = float(alike[0])
+        for agent in agents:
+            rewards = self._play(source, frame, Part(own, agent), self._world.horizon).rewards[0]
+            paid = np.flatnonzero(rewards)
+            found["rewards"][agent] = [[int(t), float(rewards[t])] for t in paid]
+        return found
+
+    def close(self) -> None:
+        """Free the environment."""
+        self._player.close()
+
+    def _play(self, source: dict[str, Any], frame: np.ndarray, part: Part, steps: int) -> Any:
+        self._player.world = dataclasses.replace(self._world, horizon=steps)
+        visited = self._player.visit(Visit(0, source, frame, [part]))
+        if not visited.episodes:
+            raise ConfigError(
+                f"{self._world.spec.id} shows another frame than the rollouts at the place of seed "
+                f"{source['seed']} (mean difference of grey levels {visited.difference:.2f}): they "
+                "are of another environment, or of another version or renderer of it; in the last "
+                "case allow for it with --match-tolerance, or do without it with --no-real"
+            )
+        return visited.episodes[0]
