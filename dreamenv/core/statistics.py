@@ -37,7 +37,7 @@ class Interval:
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """Plain data with None for NaN, which JSON does not know."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return None if value is None or value != value else value
@@ -119,14 +119,21 @@ def resampled_means(
     values = np.asarray(values, np.float64)
     labels = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(labels.max()) + 1
-    if count < 2:
+    times = draws(count, resamples, rng)
+    if times is None:
         return None
     sums = np.zeros((count, *values.shape[1:]))
     np.add.at(sums, labels, values)
     sizes = np.bincount(labels)
-    times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     drawn = (times @ sizes).reshape(-1, *[1] * (values.ndim - 1))
     return np.tensordot(times, sums, 1) / drawn
+
+
+def draws(groups: int, resamples: int, rng: np.random.Generator) -> np.ndarray | None:
+    """How often each group is drawn, (resamples, groups); None if there is but one."""
+    if groups < 2:
+        return None
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
 
 
 def interval_of(value: Any, resampled: np.ndarray | None) -> Interval:

@@ -88,7 +88,7 @@ def _labels(specs: Sequence[str]) -> dict[str, str]:
 
 
 def _telling_parts(path: Path) -> list[str]:
-    """Of a path, without what all agents' files share."""
+    """The parts of a path, without what all agents' files share."""
     parts = [*path.parent.parts, path.stem if path.suffix == ".zip" else path.name]
     telling = [part for part in parts if part not in ("/", "agent", "kept", ".", "..")]
     return telling or [str(path)]

@@ -69,7 +69,7 @@ class GapConfig:
     real_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the real environment."""
     seed: int = 0
-    """Of spawns, noise, agents and intervals."""
+    """Seed of spawns, noise, agents and intervals."""
     workers: int = 1
     """Copies of the real environment; more than one are processes of their own, spawned: measure
     below `if __name__ == "__main__":` in a script."""

@@ -77,7 +77,7 @@ class Dreams:
         self._first = self.of("frame")
 
     def of(self, observation: str) -> DreamVectorEnv:
-        """Those that show "frame" or "memory"."""
+        """The dreams that show "frame" or "memory"."""
         return self._make(observation)
 
     @property
@@ -87,12 +87,12 @@ class Dreams:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of its weights."""
+        """SHA-256 of the world model's weights."""
         return self._first.loaded.fingerprint
 
     @property
     def trust(self) -> Trust:
-        """How far its frames are to be trusted, if it was calibrated."""
+        """The trust in the model's frames, if it was calibrated."""
         return self._first.loaded.trust(self._first.denoising_steps)
 
     @property
@@ -102,11 +102,11 @@ class Dreams:
 
     @property
     def actions(self) -> Space:
-        """What one dream takes."""
+        """The action space of one dream."""
         return self._first.single_action_space
 
     def about(self) -> dict[str, Any]:
-        """What a report says of them, as plain data."""
+        """The dreams as a report describes them, in plain data."""
         return {
             "id": self.env_id,
             "weights_sha256": self.fingerprint,
@@ -116,7 +116,7 @@ class Dreams:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What decides how an episode goes on, besides its agent, spawn and noise."""
+        """Plain data that decide how an episode goes on, besides its agent, spawn and noise."""
         return {
             "dream": self.fingerprint,
             "reward": self._first.reward,

@@ -22,7 +22,10 @@ MOST_BYTES = 2**33
 
 @dataclass(frozen=True)
 class Episodes:
-    """n episodes of at most h steps. After an episode's end rewards are 0 and trust is NaN."""
+    """Episodes, n of them, of at most h steps.
+
+    After an episode's end rewards are 0 and trust is NaN.
+    """
 
     rewards: np.ndarray
     """(n, h) float64."""
@@ -40,12 +43,12 @@ class Episodes:
         return len(self.rewards)
 
     def select(self, index: np.ndarray) -> Episodes:
-        """Only some of them."""
+        """The episodes of some indices."""
         return Episodes(*(getattr(self, field.name)[index] for field in fields(Episodes)))
 
     @property
     def returns(self) -> np.ndarray:
-        """(n,): the plain sum of each episode's rewards."""
+        """The plain sum of each episode's rewards, (n,)."""
         return self.rewards.sum(1)
 
 
@@ -66,7 +69,7 @@ class EpisodeCache:
         self.folder = folder
 
     def load(self, key: dict[str, Any]) -> Episodes | None:
-        """What was saved under `key`, plain data; None if nothing was, or it is damaged."""
+        """Episodes saved under `key`, plain data; None if there are none, or they are damaged."""
         try:
             names = [field.name for field in fields(Episodes)]
             return Episodes(*read_npz(self._path(key), names, MOST_BYTES).values())
@@ -81,7 +84,7 @@ class EpisodeCache:
         atomic_write_bytes(self._path(key), buffer.getvalue())
 
     def load_number(self, key: dict[str, Any]) -> float | None:
-        """What `save_number` saved; None as for `load`."""
+        """The number that `save_number` saved; None as for `load`."""
         try:
             return float(read_bytes(self._path(key, "txt"), 100))
         except (OSError, ValueError):

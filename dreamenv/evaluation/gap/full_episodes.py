@@ -27,7 +27,7 @@ class Venue:
     """A real environment to play full episodes in."""
 
     env_id: str
-    """As it was typed."""
+    """Its Gymnasium id as it was typed."""
     world: RealWorld
     steps: int
     """Steps of an episode."""
@@ -35,7 +35,7 @@ class Venue:
 
 @dataclass(frozen=True)
 class FullEpisodes:
-    """Who plays full episodes, and where."""
+    """A plan of full episodes: who plays them, and where."""
 
     contenders: list[Contender]
     agents: list[GapAgent]
@@ -44,7 +44,7 @@ class FullEpisodes:
     count: int
     """Episodes of each agent in each of them."""
     seed: int
-    """Of the first episode; the others follow."""
+    """Seed of the first episode; the others follow."""
 
 
 def plan_full_episodes(
@@ -57,7 +57,7 @@ def plan_full_episodes(
     dreams: Dreams,
     trust: bool,
 ) -> FullEpisodes | None:
-    """Find the agents and the environments; None where there is no contender.
+    """Find the agents and environments of full episodes; None where there is no contender.
 
     Args:
         contenders: agents, beside one that acts at random.
@@ -100,7 +100,7 @@ def play_full_episodes(
     *,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
-    """Play all of them; what came of each real environment, as plain data.
+    """Play every full episode of a plan; what came of each real environment, as plain data.
 
     Args:
         full: who plays where.
@@ -132,7 +132,7 @@ def _play(
     cache: EpisodeCache | None,
     progress: bool,
 ) -> np.ndarray:
-    """Returns (contenders, episodes)."""
+    """Returns of all episodes in one real environment, (contenders, episodes)."""
     returns = np.full((len(full.agents), full.count), np.nan)
     tasks, keys = [], {}
     for row, agent in enumerate(full.agents):

@@ -25,7 +25,7 @@ def gap_page(
     clips: Mapping[str, np.ndarray],
     command: str = "",
 ) -> str:
-    """The page.
+    """The page of a report, as HTML text.
 
     Args:
         result: what was measured, as plain data.

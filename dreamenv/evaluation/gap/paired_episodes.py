@@ -30,12 +30,12 @@ PROTOCOL = 1
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is played from every spawn."""
+    """A plan of paired episodes: what is played from every spawn."""
 
     agents: Sequence[GapAgent]
     spawns: GapSpawns
     seed: int
-    """Of the agents' randomness and the dreams' noise."""
+    """Seed of the agents' randomness and the dreams' noise."""
     frames: int
     """First frames that are kept of the real episodes of agents reported in full."""
     replay: bool
@@ -49,7 +49,7 @@ class Pairing:
 
 @dataclass(frozen=True)
 class PairedEpisodes:
-    """What came of all agents; episodes are in the order of the spawns that were reached."""
+    """Episodes of all agents in both worlds, in the order of the spawns that were reached."""
 
     spawns: GapSpawns
     """The n spawns that the real environment could be brought to."""

@@ -19,12 +19,12 @@ from dreamenv.rollouts.store import RolloutStore
 
 @dataclass(frozen=True)
 class GapPlan:
-    """What a gap report plays and measures; what is below it knows no configuration."""
+    """A resolved gap report: what it plays and measures. What is below knows no configuration."""
 
     agents: list[GapAgent]
     spawns: GapSpawns
     dreams: Dreams
-    """With the loaded world model."""
+    """Dreams from the spawns, with the loaded world model."""
     world: RealWorld
     pairing: Pairing
     foretelling: Foretelling

@@ -28,7 +28,7 @@ class Part:
     """One agent, or one list of actions, at a spawn."""
 
     seed: int = 0
-    """Of the agent's randomness."""
+    """Seed of the agent's randomness."""
     agent: str | None = None
     observation: str = "frame"
     """What the agent observes: "frame" or "memory"."""

@@ -18,14 +18,14 @@ from dreamenv.evaluation.gap.dreams import Dreams
 
 @dataclass(frozen=True)
 class RealWorld:
-    """How to make the real environment, in any process."""
+    """A real environment of a report, and how any process makes a copy of it."""
 
     spec: EnvSpec
     kwargs: dict[str, Any]
     checkpoint: str
     """Whose memory agents that observe memory are given."""
     fingerprint: str
-    """Of that checkpoint."""
+    """SHA-256 of the weights of that checkpoint."""
     size: tuple[int, int]
     """Height and width of the frames that agents see."""
     horizon: int

@@ -22,7 +22,7 @@ class Returns:
     groups: np.ndarray
     """(n,) which real episode each spawn is from."""
     seed: int = 0
-    """Of the intervals."""
+    """Seed of the intervals."""
 
     def to_json(self) -> dict[str, Any]:
         """Means and episodes; of an agent reported in full also how they came step by step."""

@@ -34,17 +34,17 @@ class GapSpawns:
 
     @property
     def groups(self) -> np.ndarray:
-        """(n,): equal for spawns of one real episode, which do not vary by themselves."""
+        """Labels (n,), equal for spawns of one real episode, which do not vary by themselves."""
         seeds = [source["seed"] for source in self.spawns.sources]
         return np.unique(seeds, return_inverse=True)[1]
 
     @property
     def steps_before(self) -> np.ndarray:
-        """(n,): steps of the real environment from its reset to each spawn."""
+        """Steps of the real environment from its reset to each spawn, (n,)."""
         return np.array([len(source["actions"]) for source in self.spawns.sources])
 
     def select(self, index: np.ndarray) -> GapSpawns:
-        """Only some of them."""
+        """The spawns of some indices."""
         spawns = self.spawns
         chosen = Spawns(
             spawns.frames[index], spawns.actions[index], [spawns.sources[i] for i in index]
@@ -52,7 +52,7 @@ class GapSpawns:
         return GapSpawns(chosen, self.about)
 
     def to_json(self, reached: np.ndarray, differences: np.ndarray) -> dict[str, Any]:
-        """What a report says of them, as plain data.
+        """The spawns as a report describes them, in plain data.
 
         Args:
             reached: (n,) which of them the real environment could be brought to.
@@ -79,7 +79,7 @@ class GapSpawns:
         }
 
     def identity(self) -> str:
-        """What tells these spawns from others."""
+        """A hash that tells these spawns from others."""
         frames = hashlib.sha256(self.spawns.frames.tobytes()).hexdigest()
         return digest([frames, self.spawns.actions.tolist(), self.spawns.sources])
 

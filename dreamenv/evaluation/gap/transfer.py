@@ -44,9 +44,9 @@ class Contender:
         return cls(label, agent)
 
     def training(self) -> dict[str, Any] | None:
-        """Of a saved agent `steps` and, where noted, `seconds`; of a run folder `env`, `algo`, …
+        """How the agent was trained, as plain data; None for a scripted one.
 
-        None for a scripted agent.
+        Of a saved agent `steps` and, where noted, `seconds`; of a run folder `env`, `algo`, … too.
         """
         if is_scripted(self.agent):
             return None
@@ -74,7 +74,7 @@ class Transfer:
 
     real_id: str
     steps: int
-    """Of each episode."""
+    """Steps of each episode."""
     contenders: list[Contender]
     returns: np.ndarray
     """(contenders, episodes); column i is the episode of one seed for all."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreamenv.core.statistics import CONFIDENCE, RESAMPLES, Interval
+from dreamenv.core.statistics import RESAMPLES, Interval, draws, interval_of
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,10 @@ def contrast(
     ones, twos = _means(tables, np.ones((1, count)))
     if np.isnan(ones[0]):
         return None
-    low = high = None
-    if count > 1:
-        rng = np.random.default_rng(seed)
-        times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-        drawn = np.subtract(*_means(tables, times))
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.nanquantile(drawn, [tail, 1 - tail]).tolist()
+    times = draws(count, resamples, np.random.default_rng(seed))
+    drawn = None if times is None else np.subtract(*_means(tables, times))
     one, two = float(ones[0]), float(twos[0])
-    return Contrast(one, two, Interval(one - two, low, high))
+    return Contrast(one, two, interval_of(one - two, drawn))
 
 
 def _means(tables: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

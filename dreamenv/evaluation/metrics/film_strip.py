@@ -34,31 +34,22 @@ def film_strip(real: np.ndarray, dreamt: np.ndarray, context: int, scale: int = 
     past = watched * step_x + LABELS
     tall = 2 * height + GAP
     size = past + len(picks) * step_x, HEADER + clips * (tall + 4 * GAP)
-    picture = Image.new("RGB", (size[0] * scale, size[1] * scale), "white")
-    draw = ImageDraw.Draw(picture)
-
-    def text(x: float, y: float, words: str, anchor: str) -> None:
-        draw.text((x * scale, y * scale), words, "black", font_size=11 * scale, anchor=anchor)
-
-    def paste(frame: np.ndarray, x: int, y: int) -> None:
-        _paste(picture, frame, x, y, scale)
-
-    text(watched * step_x / 2, HEADER / 2, f"last {watched} of {context} watched", "mm")
+    sheet = _Sheet(*size, scale)
+    sheet.text(watched * step_x / 2, HEADER / 2, f"last {watched} of {context} watched")
     for column, step in enumerate(picks):
-        text(past + column * step_x + width / 2, HEADER / 2, f"+{step}", "mm")
+        sheet.text(past + column * step_x + width / 2, HEADER / 2, f"+{step}")
     for clip in range(clips):
         top = HEADER + clip * (tall + 4 * GAP)
         for column in range(watched):
             frame = real[clip, context - watched + column]
-            paste(frame, column * step_x, top + (tall - height) // 2)
-        line = (watched * step_x + 5) * scale
-        draw.line([line, top * scale, line, (top + tall) * scale], "gray", scale)
-        text(past - 5, top + height / 2, "real", "rm")
-        text(past - 5, top + height + GAP + height / 2, "dreamt", "rm")
+            sheet.paste(frame, column * step_x, top + (tall - height) // 2)
+        sheet.line(watched * step_x + 5, top, tall)
+        sheet.text(past - 5, top + height / 2, "real", anchor="rm")
+        sheet.text(past - 5, top + height + GAP + height / 2, "dreamt", anchor="rm")
         for column, step in enumerate(picks):
-            paste(real[clip, context + step - 1], past + column * step_x, top)
-            paste(dreamt[clip, step - 1], past + column * step_x, top + height + GAP)
-    return np.asarray(picture)
+            sheet.paste(real[clip, context + step - 1], past + column * step_x, top)
+            sheet.paste(dreamt[clip, step - 1], past + column * step_x, top + height + GAP)
+    return np.asarray(sheet.picture)
 
 
 def paid_strip(
@@ -87,29 +78,44 @@ def paid_strip(
     count, height, width = dreamt.shape[:3]
     row = height + HEADER
     size = LABELS + count * (width + GAP), HEADER + 2 * row
-    picture = Image.new("RGB", (size[0] * scale, size[1] * scale), "white")
-    draw = ImageDraw.Draw(picture)
-
-    def text(x: float, y: float, words: str, colour: str, anchor: str) -> None:
-        draw.text((x * scale, y * scale), words, colour, font_size=11 * scale, anchor=anchor)
-
+    sheet = _Sheet(*size, scale)
     for number in range(count):
         x = LABELS + number * (width + GAP)
-        text(x + width / 2, HEADER / 2, f"+{first + number}", "black", "mm")
+        sheet.text(x + width / 2, HEADER / 2, f"+{first + number}")
         for line, (frames, rewards) in enumerate(((dreamt, dream_rewards), (real, real_rewards))):
             top = HEADER + line * row
-            _paste(picture, frames[number], x, top, scale)
+            sheet.paste(frames[number], x, top)
             if rewards[number]:
                 words = f"paid {rewards[number]:.2g}"
-                text(x + width / 2, top + height + HEADER / 2, words, "red", "mm")
+                sheet.text(x + width / 2, top + height + HEADER / 2, words, "red")
     for line, name in enumerate(("dreamt", "real")):
-        text(LABELS - 5, HEADER + line * row + height / 2, name, "black", "rm")
-    return np.asarray(picture)
+        sheet.text(LABELS - 5, HEADER + line * row + height / 2, name, anchor="rm")
+    return np.asarray(sheet.picture)
 
 
-def _paste(picture: Image.Image, frame: np.ndarray, x: int, y: int, scale: int) -> None:
-    """Put a frame (H, W, 1 or 3), enlarged, where `x` and `y` are at scale 1."""
-    image = Image.fromarray(np.repeat(frame, 3 // frame.shape[-1], -1))
-    size = image.width * scale, image.height * scale
-    enlarged = image.resize(size, Image.Resampling.NEAREST)
-    picture.paste(enlarged, (x * scale, y * scale))
+class _Sheet:
+    """A white picture to draw on; all places and lengths are given at scale 1."""
+
+    def __init__(self, width: int, height: int, scale: int) -> None:
+        self.scale = scale
+        self.picture = Image.new("RGB", (width * scale, height * scale), "white")
+        self._draw = ImageDraw.Draw(self.picture)
+
+    def text(
+        self, x: float, y: float, words: str, colour: str = "black", anchor: str = "mm"
+    ) -> None:
+        """Write words about a place; `anchor` as in Pillow."""
+        place, size = (x * self.scale, y * self.scale), 11 * self.scale
+        self._draw.text(place, words, colour, font_size=size, anchor=anchor)
+
+    def line(self, x: int, top: int, length: int) -> None:
+        """Draw a grey line downwards."""
+        ends = [x * self.scale, top * self.scale, x * self.scale, (top + length) * self.scale]
+        self._draw.line(ends, "gray", self.scale)
+
+    def paste(self, frame: np.ndarray, x: int, y: int) -> None:
+        """Put a frame (H, W, 1 or 3) with its upper left corner at a place."""
+        image = Image.fromarray(np.repeat(frame, 3 // frame.shape[-1], -1))
+        size = image.width * self.scale, image.height * self.scale
+        enlarged = image.resize(size, Image.Resampling.NEAREST)
+        self.picture.paste(enlarged, (x * self.scale, y * self.scale))

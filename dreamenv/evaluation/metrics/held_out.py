@@ -21,16 +21,10 @@ from tqdm import tqdm
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.statistics import CONFIDENCE, Interval, statistic_interval
-from dreamenv.evaluation.metrics.held_out_data import (
-    describe_store,
-    draw_clips,
-    require_rollouts_of,
-)
+from dreamenv.evaluation.metrics.held_out_data import draw_held_out
 from dreamenv.evaluation.metrics.open_loop import (
     CONTEXT,
     HORIZON,
-    MEAN,
-    REPEAT,
     Clips,
     OpenLoopScores,
     score_open_loop,
@@ -59,7 +53,7 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What was measured, and the clips it was measured on."""
+    """A measurement on held-out episodes, and the clips it was made on."""
 
     about: dict[str, Any]
     """Checkpoint, data and protocol, as plain data."""
@@ -75,15 +69,9 @@ class HeldOut:
         loop, seed = self.open_loop, self.seed
         return {
             **self.about,
-            "psnr_db": {name: loop.curve("psnr", name, seed).to_json() for name in loop.psnr},
-            "ssim": {name: loop.curve("ssim", name, seed).to_json() for name in loop.ssim},
-            "psnr_db_above": {
-                name: {
-                    baseline: loop.margin(name, baseline, seed).to_json()
-                    for baseline in (REPEAT, MEAN)
-                }
-                for name in loop.events
-            },
+            "psnr_db": loop.curves("psnr", seed),
+            "ssim": loop.curves("ssim", seed),
+            "psnr_db_above": {name: loop.margins(name, seed) for name in loop.events},
             "reward_events": {
                 "real_frames": {
                     **self.real_frames.to_json(),
@@ -129,19 +117,15 @@ def measure_held_out(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
-    if min(clips, context, horizon, *steps) < 1:
-        raise ConfigError(
-            f"clips, context, horizon and steps must be at least 1, got {clips}, {context}, "
-            f"{horizon}, {list(steps)}"
-        )
+    if min(steps, default=1) < 1:
+        raise ConfigError(f"denoising steps must be at least 1, got {list(steps)}")
     folder = checkpoint_folder(checkpoint)
     config, provenance = read_config(folder)
-    store = RolloutStore(rollouts)
-    require_rollouts_of(store, config, provenance.get("env_id"))
-    drawn = draw_clips(store, clips, context + horizon, config.frame_size, seed)
+    held_out = draw_held_out(folder, rollouts, clips, context, horizon, seed)
+    drawn = held_out.clips
     model = load_world_model(folder, pick_device(device))
     model.compute_dtype = getattr(torch, dtype)
-    readings, mean_frame = _watch_all(model, store, progress)
+    readings, mean_frame = _watch_all(model, held_out.store, progress)
     samplers: dict[str, int | None] = {
         f"model, K={k}": k for k in dict.fromkeys([config.sampler.steps, *steps])
     }
@@ -158,14 +142,7 @@ def measure_held_out(
             "env_id": provenance.get("env_id"),
             "denoising_passes": config.sampler.steps,
         },
-        "data": describe_store(store),
-        "clips": {
-            "clips": clips,
-            "episodes": len(np.unique(drawn.episodes)),
-            "context": context,
-            "horizon": horizon,
-            "seed": seed,
-        },
+        **held_out.about,
         "dtype": dtype,
         "interval": f"{CONFIDENCE:.0%} percentile bootstrap over episodes",
     }

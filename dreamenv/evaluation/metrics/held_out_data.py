@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from dreamenv.core.errors import RolloutError
+from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.evaluation.metrics.open_loop import Clips, cut_clips, join_clips
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
+from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.preprocessing import fit_frames
 
@@ -41,6 +43,55 @@ def require_rollouts_of(store: RolloutStore, config: WorldModelConfig, env_id: s
             f"model takes {actions} and {config.frame_channels} channels; use rollouts of the "
             "environment, and the version of it, that the model was trained on"
         )
+
+
+@dataclass(frozen=True)
+class HeldOutClips:
+    """Clips of episodes that a checkpoint was not trained on."""
+
+    store: RolloutStore
+    clips: Clips
+    about: dict[str, Any]
+    """What describes both, as plain data."""
+
+
+def draw_held_out(
+    checkpoint: str | Path, rollouts: str | Path, clips: int, context: int, horizon: int, seed: int
+) -> HeldOutClips:
+    """Draw clips that fit a checkpoint's world model.
+
+    Args:
+        checkpoint: folder.
+        rollouts: folder of the store.
+        clips: how many.
+        context: frames of each that will be watched.
+        horizon: frames of each that will be imagined.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: a number below 1.
+        CheckpointError, RolloutError: as the checkpoint or the store is missing, damaged, or of
+            another environment, or has no episode as long as a clip.
+    """
+    if min(clips, context, horizon) < 1:
+        raise ConfigError(
+            f"clips, context and horizon must be at least 1, got {clips}, {context}, {horizon}"
+        )
+    config, provenance = read_config(checkpoint)
+    store = RolloutStore(rollouts)
+    require_rollouts_of(store, config, provenance.get("env_id"))
+    drawn = draw_clips(store, clips, context + horizon, config.frame_size, seed)
+    about = {
+        "clips": {
+            "clips": clips,
+            "episodes": len(np.unique(drawn.episodes)),
+            "context": context,
+            "horizon": horizon,
+            "seed": seed,
+        },
+        "data": describe_store(store),
+    }
+    return HeldOutClips(store, drawn, about)
 
 
 def draw_clips(

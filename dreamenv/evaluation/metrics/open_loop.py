@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamenv.core.statistics import Interval, mean_interval
+from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.metrics.rewards import EventReadings, concatenate, event_readings
 from dreamenv.evaluation.metrics.similarity import similarity
 from dreamenv.rollouts.timing import Window, stack
@@ -66,13 +67,25 @@ class OpenLoopScores:
     dreamt: np.ndarray
     """The first clips as the first sampler dreamt them, (few, horizon, H, W, C) uint8."""
 
-    def curve(self, metric: str, name: str, seed: int = 0) -> Interval:
-        """Mean per step, (horizon,) arrays; clips of one episode are drawn together."""
-        return mean_interval(getattr(self, metric)[name], self.episodes, seed=seed)
+    def curves(self, metric: str, seed: int = 0) -> dict[str, Any]:
+        """Name → mean of a metric by step, as plain data; clips of one episode are drawn together.
 
-    def margin(self, name: str, baseline: str, seed: int = 0) -> Interval:
-        """By how many dB `name` is above `baseline` per step, compared clip by clip."""
-        return mean_interval(self.psnr[name] - self.psnr[baseline], self.episodes, seed=seed)
+        Args:
+            metric: "psnr", "ssim" or "lpips".
+            seed: of the intervals.
+        """
+        values: dict[str, np.ndarray] = getattr(self, metric)
+        return {name: self._mean(found, seed) for name, found in values.items()}
+
+    def margins(self, name: str, seed: int = 0) -> dict[str, Any]:
+        """By how many dB `name` is above what needs no model, by step, compared clip by clip."""
+        return {
+            baseline: self._mean(self.psnr[name] - self.psnr[baseline], seed)
+            for baseline in (REPEAT, MEAN)
+        }
+
+    def _mean(self, values: np.ndarray, seed: int) -> dict[str, Any]:
+        return mean_interval(values, self.episodes, seed=seed).to_json()
 
 
 def cut_clips(episode: Window, starts: Sequence[int], length: int, label: int) -> Clips:

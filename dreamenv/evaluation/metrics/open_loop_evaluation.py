@@ -1,4 +1,4 @@
-"""How well a world model foretells real clips: frames, rewards, and how far it is to be trusted.
+"""Open-loop evaluation: how well a world model foretells frames and rewards of real clips.
 
 The model watches the first frames of each clip and imagines the rest under the recorded actions.
 """
@@ -19,7 +19,6 @@ from dreamenv.evaluation.metrics.open_loop import (
     BATCH,
     CONTEXT,
     MEAN,
-    REPEAT,
     Clips,
     OpenLoopScores,
     score_open_loop,
@@ -44,7 +43,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class OpenLoopEvaluation:
-    """What was measured on one set of clips."""
+    """A world model on one set of clips: frames, rewards and trust, imagined against recorded."""
 
     loop: OpenLoopScores
     clips: Clips
@@ -67,23 +66,16 @@ class OpenLoopEvaluation:
         loop, seed, groups = self.loop, self.seed, self.clips.episodes
         dreamt = loop.events[DREAM]
         explained = self.explained
-        curves = {
-            metric: {name: loop.curve(metric, name, seed).to_json() for name in values}
-            for metric in ("psnr", "ssim", "lpips")
-            if (values := getattr(loop, metric))
-        }
         return {
             "clips": len(self.clips),
             "episodes": len(np.unique(groups)),
             "context": loop.context,
             "horizon": dreamt.score.shape[1],
-            "psnr_db": curves["psnr"],
-            "ssim": curves["ssim"],
-            "lpips": curves.get("lpips"),
+            "psnr_db": loop.curves("psnr", seed),
+            "ssim": loop.curves("ssim", seed),
+            "lpips": loop.curves("lpips", seed) or None,
             "lpips_missing": lpips_missing(),
-            "psnr_db_above": {
-                name: loop.margin(DREAM, name, seed).to_json() for name in (REPEAT, MEAN)
-            },
+            "psnr_db_above": loop.margins(DREAM, seed),
             "explained": explained.to_json(),
             "explained_horizon": {
                 "threshold": THRESHOLD,
@@ -132,7 +124,7 @@ def evaluate_open_loop(
     *,
     progress: bool = False,
 ) -> OpenLoopEvaluation:
-    """Imagine every clip and compare.
+    """Evaluate a world model in open loop: imagine every clip and compare.
 
     Args:
         model: the world model.

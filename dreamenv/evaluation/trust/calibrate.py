@@ -21,14 +21,8 @@ from tqdm import tqdm
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.trust import Trust, raw_latents, shortfall
-from dreamenv.evaluation.metrics.held_out_data import (
-    describe_store,
-    draw_clips,
-    require_rollouts_of,
-)
+from dreamenv.evaluation.metrics.held_out_data import draw_held_out
 from dreamenv.evaluation.metrics.open_loop import BATCH, CONTEXT, Clips
-from dreamenv.rollouts.store import RolloutStore
-from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.preprocessing import to_uint8, to_unit
 
@@ -59,7 +53,7 @@ class Readings:
         return float(1 - self.error.mean() / self.mean_error.mean())
 
     def steps(self, count: int) -> Readings:
-        """Only the first `count` imagined frames."""
+        """Readings of the first `count` imagined frames only."""
         return Readings(
             {name: values[:, :count] for name, values in self.signals.items()},
             self.error[:, :count],
@@ -130,7 +124,7 @@ def read_dreams(
 
 
 def mean_square(errors: Tensor) -> Tensor:
-    """Of frames (b, H, W, C); (b,)."""
+    """Mean squares (b,) of frames (b, H, W, C)."""
     return errors.square().mean((-3, -2, -1))
 
 
@@ -227,28 +221,11 @@ def prepare(
     device: str,
 ) -> tuple[WorldModel, Clips, dict[str, Any]]:
     """A model, clips for it, and what describes both; arguments of `calibrate_checkpoint`."""
-    if min(clips, context, horizon) < 1:
-        raise ConfigError(
-            f"clips, context and horizon must be at least 1, got {clips}, {context}, {horizon}"
-        )
-    config, provenance = read_config(folder)
-    store = RolloutStore(rollouts)
-    require_rollouts_of(store, config, provenance.get("env_id"))
-    drawn = draw_clips(store, clips, context + horizon, config.frame_size, seed)
-    about = {
-        "steps": config.sampler.steps,
-        "clips": {
-            "clips": clips,
-            "episodes": len(np.unique(drawn.episodes)),
-            "context": context,
-            "horizon": horizon,
-            "seed": seed,
-        },
-        "data": describe_store(store),
-    }
-    return load_for_dreaming(folder, device).model, drawn, about
+    held_out = draw_held_out(folder, rollouts, clips, context, horizon, seed)
+    model = load_for_dreaming(folder, device).model
+    return model, held_out.clips, {"steps": model.config.sampler.steps, **held_out.about}
 
 
 def mean_frame(clips: Clips) -> np.ndarray:
-    """(H, W, C), 0 … 255: what a model that knows nothing would show."""
+    """The mean of all frames, (H, W, C), 0 … 255: what a model that knows nothing would show."""
     return clips.frames.mean((0, 1), dtype=np.float64)

@@ -221,7 +221,7 @@ def drift(test: Readings, trust: np.ndarray, seed: int = 0) -> dict[str, Any]:
 
 
 def surely_wrong(test: Readings, trust: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    """Of the frames trusted by half or more, the share that is worse than the mean frame."""
+    """The share of the frames trusted by half or more that is worse than the mean frame."""
 
     def share(rows: np.ndarray) -> float | None:
         trusted = trust[rows] >= 0.5
