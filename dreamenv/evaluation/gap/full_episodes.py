@@ -19,7 +19,7 @@ from dreamenv.evaluation.gap.paired_episodes import PROTOCOL
 from dreamenv.evaluation.gap.real_player import RealPlayer, WholeEpisode
 from dreamenv.evaluation.gap.real_world import RealWorld, find_real_world, require_limit
 from dreamenv.evaluation.gap.transfer import Contender, Transfer, with_baseline
-from dreamenv.evaluation.gap.worker_pool import WorkerPool
+from dreamenv.evaluation.gap.worker_pool import PlayerPool
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def plan_full_episodes(
 def play_full_episodes(
     full: FullEpisodes,
     here: RealWorld,
-    pool: WorkerPool,
+    pool: PlayerPool,
     cache: EpisodeCache | None = None,
     *,
     progress: bool = False,
@@ -117,7 +117,7 @@ def play_full_episodes(
         with ExitStack() as stack:
             there = pool
             if venue.world is not here:
-                there = stack.enter_context(WorkerPool(venue.world, pool.workers))
+                there = stack.enter_context(PlayerPool(venue.world, pool.workers))
             returns = _play(full, venue.world, venue.steps, there, cache, progress)
         transfer = Transfer(venue.env_id, venue.steps, full.contenders, returns, full.seed)
         found.append(transfer.to_json())
@@ -128,7 +128,7 @@ def _play(
     full: FullEpisodes,
     world: RealWorld,
     steps: int,
-    pool: WorkerPool,
+    pool: PlayerPool,
     cache: EpisodeCache | None,
     progress: bool,
 ) -> np.ndarray:

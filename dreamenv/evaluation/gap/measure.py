@@ -24,7 +24,7 @@ from dreamenv.evaluation.gap.ranking import FEWEST, Ranking
 from dreamenv.evaluation.gap.report import GapReport
 from dreamenv.evaluation.gap.returns import Returns
 from dreamenv.evaluation.gap.strips import unconfirmed_strips
-from dreamenv.evaluation.gap.worker_pool import WorkerPool
+from dreamenv.evaluation.gap.worker_pool import PlayerPool
 from dreamenv.evaluation.metrics.open_loop_evaluation import OpenLoopEvaluation
 
 
@@ -47,7 +47,7 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     cache = None if kept is None else EpisodeCache(kept)
     seed, progress = config.seed, config.progress
     transfer = None
-    with WorkerPool(plan.world, config.workers) as pool:
+    with PlayerPool(plan.world, config.workers) as pool:
         pairs = play_pairs(plan.pairing, plan.dreams, plan.world, pool, cache, progress=progress)
         if plan.full is not None:
             transfer = play_full_episodes(plan.full, plan.world, pool, cache, progress=progress)

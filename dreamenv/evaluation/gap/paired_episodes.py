@@ -22,7 +22,7 @@ from dreamenv.evaluation.gap.episodes import EpisodeCache, Episodes, digest, joi
 from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit, Visited
 from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.evaluation.gap.starts import GapSpawns
-from dreamenv.evaluation.gap.worker_pool import WorkerPool
+from dreamenv.evaluation.gap.worker_pool import PlayerPool
 
 PROTOCOL = 1
 """Rises when the same plan means something else, so that no old episode is taken for a new one."""
@@ -74,7 +74,7 @@ def play_pairs(
     pairing: Pairing,
     dreams: Dreams,
     world: RealWorld,
-    pool: WorkerPool,
+    pool: PlayerPool,
     cache: EpisodeCache | None = None,
     *,
     progress: bool = False,
@@ -163,7 +163,7 @@ def _visit(
     pairing: Pairing,
     parts: Sequence[Sequence[Part]],
     world: RealWorld,
-    pool: WorkerPool,
+    pool: PlayerPool,
     cache: EpisodeCache | None,
     progress: bool,
 ) -> list[Visited]:

@@ -23,8 +23,8 @@ from dreamenv.evaluation.gap.real_world import RealWorld
 _player: RealPlayer | None = None
 
 
-class WorkerPool:
-    """Players of a real environment, one for each worker: tasks go in, results come when ready.
+class PlayerPool:
+    """A worker pool of a real environment: tasks go in, results come as they are ready.
 
     With one worker everything happens in this process. With more, each is a process of its own,
     spawned and not forked, since torch and OpenGL here would not survive that: use it below

@@ -85,7 +85,7 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    try:\n"
-        "        with worker_pool.WorkerPool(None, 2) as pool:\n"
+        "        with worker_pool.PlayerPool(None, 2) as pool:\n"
         "            list(pool.run(Player.wait, [600, 600]))\n"
         "    except KeyboardInterrupt:\n"
         "        sys.exit(130)\n",
