@@ -244,7 +244,7 @@ def stored_steps(out: str | Path) -> int:
 
 
 def _stored(out: Path) -> tuple[dict[str, Any] | None, int]:
-    """What a store at `out` was collected with, None if there is none, and its steps."""
+    """The settings that a store at `out` was collected with, None without one, and its steps."""
     if not (out / JOURNAL).exists():
         return None, 0
     header, records, _ = read_journal(out / JOURNAL)

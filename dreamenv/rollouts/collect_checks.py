@@ -1,4 +1,4 @@
-"""What a new collection is told, checked before any process is started."""
+"""Checks of what a new collection is told, before any process is started."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _check_values(episode: Episode, name: str, action_space: ActionSpace) -> Non
 def impossible(
     steps: dict[str, np.ndarray], record: dict[str, Any], action_space: ActionSpace
 ) -> str:
-    """What in the stored steps of an episode no writer could have stored; empty if nothing.
+    """Name what in the stored steps of an episode no writer could have stored; "" if nothing.
 
     Args:
         steps: `action`, `reward`, `terminated` and `truncated`, (T, …).

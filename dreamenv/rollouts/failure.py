@@ -77,12 +77,12 @@ class Failure:
         return f"episode {self.index} (seed {self.seed}), {described}"
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The failure as plain data, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, plain: Any) -> Failure:
-        """What `to_plain` gave.
+        """The inverse of `to_plain`.
 
         Raises:
             ValueError: it did not give this.
@@ -103,7 +103,7 @@ class Failure:
 def failure_of(
     error: EpisodeError, index: int, seed: int, policy: str, died: bool = False
 ) -> Failure:
-    """What is kept of an error."""
+    """The failure that an error is kept as."""
     reason = _ADDRESS.sub("0x…", error.reason)
     if len(reason) > _LONGEST:
         reason = reason[:_LONGEST] + "…"

@@ -1,4 +1,4 @@
-"""What a store's files must be like, whoever wrote them, and whether they are the ones written.
+"""Checks of a store's files: they must be possible, whoever wrote them, and the ones written.
 
 A file is compared with the digest in the journal once, when it is first read. Stores of earlier
 versions have no digests; their files are still held to the layout that this package writes, so
@@ -33,7 +33,7 @@ _new_digest = partial(hashlib.blake2b, digest_size=16)
 
 @dataclass(frozen=True)
 class Layout:
-    """How one array lies on the disk, as its `zarr.json` says."""
+    """The way that one array lies on the disk, as its `zarr.json` says."""
 
     rows: int
     row_shape: tuple[int, ...]
@@ -144,7 +144,7 @@ def is_safe_name(name: Any) -> bool:
 def _description(
     shape: list[int], dtype: np.dtype, chunk_rows: int, zstd: dict[str, Any]
 ) -> dict[str, Any]:
-    """What Zarr writes for an array of ours, without entries that are empty."""
+    """The description that Zarr writes for an array of ours, without entries that are empty."""
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     level, checksum = zstd["level"], zstd["checksum"]
     if type(level) is not int or type(checksum) is not bool:
@@ -179,7 +179,7 @@ def _told(value: Any) -> Any:
 
 
 def _chunks(shard: IO[bytes], layout: Layout) -> list[int]:
-    """Where in a shard its compressed chunks begin."""
+    """The places in a shard where its compressed chunks begin."""
     if layout.chunk_rows == SHARD_ROWS:
         return [0]
     count, size = SHARD_ROWS // layout.chunk_rows, os.fstat(shard.fileno()).st_size

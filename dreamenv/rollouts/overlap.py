@@ -1,4 +1,4 @@
-"""Whether two stores share episodes, so that one is no test of what is learnt from the other."""
+"""Episodes that two stores share: one is then no test of what is learnt from the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dreamenv.rollouts.store import RolloutStore
 
 
 def shared_episodes(data: RolloutStore, held_out: RolloutStore) -> int:
-    """How many episodes of `held_out` are in `data`, too.
+    """Count the episodes of `held_out` that are in `data`, too.
 
     Between stores that were collected from one environment, those of equal reset seeds are: they
     begin in the same place, whatever policy acts there. Otherwise, and where nobody knows them,

@@ -16,7 +16,7 @@ from dreamenv.rollouts.spaces import ActionSpace, require_action_space
 
 
 class Policy(Protocol):
-    """Chooses actions. The same environment state and seed give the same actions."""
+    """A policy chooses actions. The same environment state and seed give the same actions."""
 
     name: str
 
@@ -103,7 +103,7 @@ AGENT = "agent:"
 
 
 class AgentLoader(Protocol):
-    """Loads the agents that act as policies. It is pickled, since workers load them."""
+    """A loader of the agents that act as policies. It is pickled, since workers load them."""
 
     @property
     def memory(self) -> str:
@@ -111,7 +111,7 @@ class AgentLoader(Protocol):
         ...
 
     def identify(self, agents: Sequence[str]) -> list[dict[str, str]]:
-        """What changes when an agent does, of each as plain data, before any is loaded.
+        """The identity of each agent: plain data that changes when the agent does. None is loaded.
 
         Raises:
             DreamEnvError: there is no such agent, or it may not be loaded.

@@ -1,4 +1,4 @@
-"""Where frames were seen from, by the infos recorded with them."""
+"""Poses: where frames were seen from, by the infos recorded with them."""
 
 from __future__ import annotations
 

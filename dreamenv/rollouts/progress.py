@@ -1,4 +1,4 @@
-"""How far a worker is, in memory that it shares with its parent, who reads it when it is gone."""
+"""A worker's progress, in memory that it shares with its parent, who reads it when it is gone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Progress:
 
     @property
     def count(self) -> float:
-        """Changes whenever something is noted."""
+        """A number that changes whenever something is noted."""
         return float(np.frombuffer(self._memory)[_COUNT])
 
     @property
@@ -48,7 +48,7 @@ class Progress:
         return int(np.frombuffer(self._memory)[_STEP])
 
     def action(self, discrete: bool) -> Any:
-        """Its action, flat; None if there is none."""
+        """The action of the step that is being taken, flat; None if there is none."""
         values = np.frombuffer(self._memory)
         flat = values[_ACTION : _ACTION + int(values[_SIZE])]
         if len(flat) == 0:

@@ -1,4 +1,4 @@
-"""Where an episode is from that was not recorded by this library."""
+"""The provenance of episodes that were not recorded by this library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Provenance:
     """Number, name or file of the episode in it."""
 
     def to_plain(self) -> dict[str, str]:
-        """Plain data, as a store keeps it."""
+        """The provenance as plain data, as a store keeps it."""
         return asdict(self)
 
     @classmethod

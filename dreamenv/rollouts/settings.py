@@ -1,4 +1,4 @@
-"""What decides the episodes of a collection, and the comparison with what a store says it was."""
+"""The settings that decide a collection's episodes, compared with what a store was made with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMERLY: dict[str, Any] = {"seeds": HASHED, "agents": {}}
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """Episode i is a function of these and i.
+    """The settings of a collection: episode i is a function of these and i.
 
     Attributes:
         env_id: Gymnasium id, "module:id" to import a module first.
@@ -65,7 +65,7 @@ class CollectSettings:
 
 
 def stored_settings(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What a store was collected with, in the entries that `CollectSettings.to_plain` gives.
+    """The settings that a store was collected with, as `CollectSettings.to_plain` gives them.
 
     Raises:
         RolloutError: it was not made by `collect`.

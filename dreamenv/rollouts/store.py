@@ -114,7 +114,7 @@ class RolloutStore:
 
     @property
     def identities(self) -> list[str]:
-        """What tells episodes apart without reading them: seed, length, return, size on disk."""
+        """Texts that tell episodes apart unread: seed, length, return, size on disk."""
         names = ("seed", "steps", "return", "bytes")
         return [json.dumps([r[name] for name in names], sort_keys=True) for r in self._records]
 

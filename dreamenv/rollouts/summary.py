@@ -1,4 +1,4 @@
-"""What a rollout store holds, as text and as a picture."""
+"""The contents of a rollout store, as text and as a picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reward_table(store: RolloutStore) -> str:
 
 
 def skipped_table(store: RolloutStore) -> str:
-    """How many seeds failed while collecting, and of every kind of failure the first."""
+    """The number of seeds that failed while collecting, and of every kind of failure the first."""
     kinds: dict[tuple[str, str], list[Failure]] = {}
     for failure in store.skipped:
         kinds.setdefault((failure.where, failure.reason), []).append(failure)
@@ -49,7 +49,7 @@ def skipped_table(store: RolloutStore) -> str:
 
 
 def endings(store: RolloutStore) -> str:
-    """How many episodes terminated, and how many were only cut off."""
+    """A line on how many episodes terminated, and how many were only cut off."""
     terminated = sum(
         bool(store.read_steps(i)["terminated"][-1:].any()) for i in range(store.num_episodes)
     )
@@ -57,7 +57,7 @@ def endings(store: RolloutStore) -> str:
 
 
 def use_in_training(store: RolloutStore, window: int) -> str:
-    """What share of the episodes fills a training window of `window` frames."""
+    """A line on what share of the episodes fills a training window of `window` frames."""
     shorter = float((store.lengths + 1 < window).mean())
     return (
         f"every frame counts alike; {shorter:.0%} of the episodes are shorter than a window of "
@@ -98,7 +98,7 @@ def describe(store: RolloutStore, window: int = 48) -> str:
 
 
 def _told(store: RolloutStore) -> dict[str, str]:
-    """What else the collection was told, by whose names it can be repeated."""
+    """The other settings of the collection, by names under which it can be repeated."""
     settings = store.metadata.get("collect")
     if not isinstance(settings, dict):
         return {}

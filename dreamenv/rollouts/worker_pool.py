@@ -38,7 +38,7 @@ TRIES = 2
 
 
 class _Worker:
-    """One process.
+    """A worker process, as its parent knows it.
 
     Attributes:
         index: of the episode that it records, None if it records none.
@@ -83,7 +83,7 @@ class _Worker:
         self._count, self._looked = count, now
 
     def where(self) -> str:
-        """The line of code where it died, or is now; "" if unknown."""
+        """The line of code where the worker died, or is now; "" if unknown."""
         if self.process.is_alive() and hasattr(signal, "SIGUSR1"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid or 0, signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""What a training run is told; saved beside its checkpoints."""
+"""The configuration of a training run; saved beside its checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dreamenv.world_model.objective import ObjectiveConfig
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Optimisation of one stage."""
+    """The optimisation of one stage."""
 
     steps: int
     """Updates in all."""
@@ -144,7 +144,7 @@ class TrainConfig:
 
     @property
     def curriculum(self) -> Curriculum:
-        """What changes from update to update of the dynamics."""
+        """The part that changes from update to update of the dynamics."""
         return Curriculum(
             self.dynamics.steps,
             self.window,

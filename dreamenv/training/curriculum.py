@@ -1,4 +1,4 @@
-"""What changes while the dynamics train: the length of windows, their segments, the objective."""
+"""A curriculum of the dynamics: what changes while they train."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from dreamenv.world_model.objective import ObjectiveConfig
 
 @dataclass(frozen=True)
 class Curriculum:
-    """The windows and the objective of every update; the fields are those of `TrainConfig`."""
+    """The length of windows, their segments and the objective of every update.
+
+    The fields are those of `TrainConfig`.
+    """
 
     steps: int
     """Updates of the dynamics in all."""
@@ -36,7 +39,7 @@ class Curriculum:
         return max(1, self.window_at(step) * self.segments // self.window)
 
     def objective_at(self, step: int) -> ObjectiveConfig:
-        """What update `step` minimises."""
+        """The objective that update `step` minimises."""
         objective = self.objective
         if step < self.self_forcing_from * self.steps:
             objective = replace(objective, self_forcing=0.0)

@@ -26,7 +26,7 @@ def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def without_effect(config: TrainConfig, model: WorldModelConfig) -> dict[str, str]:
-    """Option → why it decides nothing in a run of this model, whatever its value is."""
+    """Map each option that decides nothing in a run of this model, whatever its value, to why."""
     objective, reasons = config.objective, dict[str, str]()
 
     def unless(holds: bool, why: str, *names: str) -> None:

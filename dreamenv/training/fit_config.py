@@ -1,4 +1,4 @@
-"""What a model is to be for a run: its preset, its own changes, and what its rollouts ask for."""
+"""A run's model: its preset, the run's own changes, and what its rollouts ask for."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _pose_box(keys: Sequence[str], *stores: RolloutStore) -> ActionConfig:
 
 
 def within(poses: ActionConfig, model: WorldModelConfig) -> bool:
-    """Whether the box of poses of a model, in which positions are measured, holds all of these."""
+    """Tell whether a model's box of poses, in which positions are measured, holds all of these."""
     pairs = zip(poses.bounds, model.actions.bounds, strict=False)
     return len(poses.low) == len(model.actions.low) and all(
         there[0] <= here[0] and here[1] <= there[1] for here, there in pairs

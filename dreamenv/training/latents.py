@@ -75,7 +75,7 @@ def _standardise(latents: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _fingerprint(store: RolloutStore, model: WorldModel) -> str:
-    """Equal for equal episodes under an equal tokenizer, at the same size."""
+    """A digest that is equal for equal episodes under an equal tokenizer, at the same size."""
     digest = hashlib.sha256(f"{store.env_id},{model.config.frame_size}".encode())
     seeds = np.array([-1 if seed is None else seed for seed in store.seeds], np.int64)
     for array in (store.lengths, seeds, store.returns):

@@ -34,7 +34,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of a run share."""
+    """The settings that the stages of a run share."""
 
     folder: Path
     seed: int
@@ -49,7 +49,7 @@ class Run:
 
 
 class Stage(Generic[B]):
-    """Trains `modules` on batches; everything that differs between stages is handed in.
+    """A stage trains `modules` on batches; everything that differs between stages is handed in.
 
     Args:
         name: of the state file and of the metrics.

@@ -42,7 +42,7 @@ class Optimizer:
         return float(norm)
 
     def state_dict(self) -> list[dict]:
-        """Everything needed to go on exactly."""
+        """The state from which to go on exactly."""
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[dict]) -> None:
@@ -76,7 +76,7 @@ class Average:
             self.weights[name] = present
 
     def state_dict(self) -> dict:
-        """Everything needed to go on exactly."""
+        """The state from which to go on exactly."""
         return {"updates": self.updates, "weights": self.weights}
 
     def load_state_dict(self, state: dict) -> None:

@@ -1,4 +1,4 @@
-"""What a run does, resolved from its configuration before anything is written or trained."""
+"""The plan of a run, resolved from its configuration before anything is written or trained."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dreamenv.core.json_lines import append_json_line, keep_json_lines
 
 
 class Records:
-    """What one stage of a run writes down: `metrics.jsonl`, `tensorboard/` and `history.jsonl`.
+    """The records of one stage of a run: `metrics.jsonl`, `tensorboard/` and `history.jsonl`.
 
     Args:
         folder: of the run.

@@ -1,4 +1,4 @@
-"""Which rewards there are: categories, or numbers on a scale. Decided on the data, or by the user.
+"""The rewards that there are: categories, or numbers on a scale, by the data or the user's word.
 
 Rewards are *categories* if the values seen are taken for the only ones there are: the model then
 says which. Otherwise they are *continuous*: a grid of values between which it interpolates.
@@ -105,7 +105,7 @@ def _widened(before: RewardConfig, values: np.ndarray, kind: str) -> tuple[Rewar
 
 
 def say_rewards(config: RewardConfig, why: str) -> str:
-    """One line on what was decided."""
+    """A line on what was decided."""
     shown = [f"{value:g}" for value in config.values]
     if len(shown) > 8:
         shown = [*shown[:4], "…", *shown[-3:]]

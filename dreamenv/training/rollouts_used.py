@@ -1,4 +1,4 @@
-"""What a run makes of its rollouts: which share is used, and that held-out ones are others."""
+"""The use that a run makes of its rollouts: how much of them, and that held-out ones are others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _steps_digest(store: RolloutStore, episode: int) -> bytes:
 
 
 def _ends_alike(one: RolloutStore, i: int, other: RolloutStore, j: int) -> bool:
-    """Whether two episodes of equal steps begin and end with the same frames."""
+    """Tell whether two episodes of equal steps begin and end with the same frames."""
     return all(
         np.array_equal(one.read(i, t, t).observation, other.read(j, t, t).observation)
         for t in (0, int(one.lengths[i]))

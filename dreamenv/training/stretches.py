@@ -1,4 +1,4 @@
-"""Which frames a training window shows: stretches of episodes, drawn so that frames count alike."""
+"""The frames that a training window shows: stretches of episodes, drawn so that all count alike."""
 
 from __future__ import annotations
 
