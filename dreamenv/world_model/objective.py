@@ -15,6 +15,7 @@ from dreamenv.world_model.diffusion import add_noise, sample_levels
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.network.heads import OutcomeHead
+from dreamenv.world_model.network.operations import targets_of_training
 from dreamenv.world_model.state import State
 
 SCHEMES = ("diffusion_forcing", "clean_state")
@@ -215,7 +216,7 @@ def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
     return Stream(add_noise(latents, level, noise), level)
 
 
-@torch.no_grad()
+@targets_of_training()
 def _predicted_context(
     dynamics: Dynamics,
     state: State,
@@ -248,7 +249,7 @@ def _predicted_context(
     return Stream(torch.cat([latents, write.noisy[rows:]]), torch.cat([level, write.level[rows:]]))
 
 
-@torch.no_grad()
+@targets_of_training()
 def _with_shortcuts(
     dynamics: Dynamics,
     state: State,

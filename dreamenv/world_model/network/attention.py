@@ -47,12 +47,16 @@ class AxialRotation(nn.Module):
 
     def forward(self, x: Tensor, first_frame: int) -> Tensor:
         """Rotate `x` (b, t, n, h, d), whose frames are numbered from `first_frame`."""
-        times = torch.arange(first_frame, first_frame + x.shape[1], device=x.device)
-        turn = (times[:, None] * self.time)[:, None].expand(-1, x.shape[2], -1)
-        angle = torch.cat([turn, self.space.expand(x.shape[1], -1, -1)], -1)[:, :, None]
+        angle = self.angles(first_frame, x.shape[1], x.shape[2])[:, :, None]
         cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
         first, second = x.chunk(2, -1)
         return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+    def angles(self, first_frame: int, frames: int, tokens: int) -> Tensor:
+        """By how much each pair of numbers is turned, (frames, tokens, d / 2), float64."""
+        times = torch.arange(first_frame, first_frame + frames, device=self.time.device)
+        turn = (times[:, None] * self.time)[:, None].expand(-1, tokens, -1)
+        return torch.cat([turn, self.space.expand(frames, -1, -1)], -1)
 
 
 class FrameAttention(nn.Module):
@@ -61,6 +65,11 @@ class FrameAttention(nn.Module):
     A token attends to all tokens of its own frame and of the `window` frames before it, or of
     all frames before it if `window` is None; the cache then grows with every frame.
     """
+
+    @property
+    def caches_window(self) -> bool:
+        """Whether memory is the keys and values of a fixed number of frames."""
+        return bool(self.window)
 
     def __init__(
         self, width: int, head_dim: int, window: int | None, grid: tuple[int, int]
@@ -172,6 +181,11 @@ class FrameAttention(nn.Module):
 
 class WindowAttention(FrameAttention):
     """Attention among all frames of a window, earlier and later; nothing is cached."""
+
+    @property
+    def caches_window(self) -> bool:
+        """Never."""
+        return False
 
     def initial_state(self, slots: int, tokens: int, like: Tensor) -> dict[str, Tensor]:
         """Empty."""

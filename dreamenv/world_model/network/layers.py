@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from dreamenv.world_model.config import DynamicsConfig
 from dreamenv.world_model.network.attention import FrameAttention, RMSNorm, WindowAttention
+from dreamenv.world_model.network.operations import operations_for
 from dreamenv.world_model.network.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.state import LayerState
 
@@ -243,6 +245,7 @@ class DynamicsLayer(nn.Module):
         With `keep` False the returned state is the given one.
         """
         streams = [x for x in tokens if x is not None]
+        operations = operations_for(streams[0])
         modulations = [
             iter(self.modulation(c).unsqueeze(2).split(streams[0].shape[-1], -1))
             for c in conditions
@@ -251,26 +254,27 @@ class DynamicsLayer(nn.Module):
 
         def residual(apply: Callable[..., list[Tensor]]) -> None:
             inputs, gates = [], []
-            for x, modulation in zip(streams, modulations, strict=True):
+            for i, modulation in enumerate(modulations):
                 scale, shift, gate = (next(modulation) for _ in range(3))
-                inputs.append(F.rms_norm(x, x.shape[-1:]) * (1 + scale) + shift)
+                streams[i], normed = operations.enter(streams[i], scale, shift)
+                inputs.append(normed)
                 gates.append(gate)
             for i, output in enumerate(apply(*inputs)):
-                streams[i] = streams[i] + gates[i] * output
+                streams[i] = operations.leave(streams[i], gates[i], output)
 
         new: LayerState = {}
 
-        def remember(part: nn.Module, extra: Tensor | Streams) -> Callable[..., list[Tensor]]:
+        def remember(run: Callable[..., Any], **extra: Any) -> Callable[..., list[Tensor]]:
             def apply(write: Tensor, read: Tensor | None = None) -> list[Tensor]:
-                out, out_read, memory = part(write, state, extra, read=read, keep=keep)
+                out, out_read, memory = run(write=write, state=state, read=read, keep=keep, **extra)
                 new.update(memory)
                 return [out] if out_read is None else [out, out_read]
 
             return apply
 
         if self.scan is not None:
-            residual(remember(self.scan, levels))
+            residual(remember(operations.scan, part=self.scan, levels=levels))
         if self.attention is not None:
-            residual(remember(self.attention, seen))
-        residual(lambda *inputs: [self.mlp(x) for x in inputs])
+            residual(remember(operations.attend, part=self.attention, seen=seen))
+        residual(lambda *inputs: [operations.mlp(self.mlp, x) for x in inputs])
         return (streams[0], streams[1] if len(streams) > 1 else None), new if keep else state

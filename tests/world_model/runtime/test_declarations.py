@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from dreamenv.world_model.runtime.cpu import compiler, tile_decoder, tile_stepper
-from dreamenv.world_model.runtime.cpu.declarations import ALWAYS, ON_TILES, declare, require_sizes
+from dreamenv.world_model.runtime.cpu.declarations import (
+    ALWAYS,
+    OF_TRAINING,
+    ON_TILES,
+    declare,
+    require_sizes,
+)
+from dreamenv.world_model.runtime.cpu.training import kernels as training
 
-SOURCES = "\n".join(path.read_text("utf-8") for path in sorted(Path(compiler.FOLDER).glob("*.c")))
+FILES = [*Path(compiler.FOLDER).glob("*.c"), *Path(compiler.TRAINING_FOLDER).glob("*.c")]
+SOURCES = "\n".join(path.read_text("utf-8") for path in sorted(FILES))
 KINDS = {"long": ctypes.c_long, "int": ctypes.c_int}
 
 
@@ -23,12 +31,15 @@ def in_c(name: str) -> tuple[type, ...]:
     )
 
 
-@pytest.mark.parametrize("name", [*ALWAYS, *ON_TILES])
+@pytest.mark.parametrize("name", [*ALWAYS, *ON_TILES, *OF_TRAINING])
 def test_every_signature_is_that_of_the_source(name: str) -> None:
-    assert {**ALWAYS, **ON_TILES}[name] == in_c(name)
+    assert {**ALWAYS, **ON_TILES, **OF_TRAINING}[name] == in_c(name)
 
 
-@pytest.mark.parametrize("name", [*tile_stepper.STRUCTURES, *tile_decoder.STRUCTURES, "Head"])
+@pytest.mark.parametrize(
+    "name",
+    [*tile_stepper.STRUCTURES, *tile_decoder.STRUCTURES, "Head", *training.STRUCTURES],
+)
 def test_every_structure_that_is_shared_tells_its_size(name: str) -> None:
     assert f"SIZE_OF({name})" in SOURCES
 

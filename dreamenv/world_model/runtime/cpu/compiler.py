@@ -1,4 +1,4 @@
-"""Runs the C compiler over `csrc/`, for one architecture and this processor."""
+"""Runs the C compiler over a folder of sources, for this processor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("csrc")
+TRAINING_FOLDER = Path(__file__).with_name("csrc_training")
 BASE_FLAGS = (
     "-O3", "-march=native", "-std=c11", "-shared", "-fPIC",
     # Of -ffast-math what lets sums be vectorised, not what would change the whole process:
@@ -48,15 +49,17 @@ class CompilationError(Exception):
 
 @dataclass(frozen=True)
 class Build:
-    """One library to be: a compiler, and the constants that sources are compiled with."""
+    """One library to be: a compiler, the constants that sources are compiled with, and these."""
 
     compiler: tuple[str, ...]
     defines: tuple[str, ...]
+    folder: Path = FOLDER
 
     @property
     def name(self) -> str:
         """Hash of everything that decides what is compiled, or why it cannot be."""
-        sources = [path.read_text("utf-8") for path in sorted(FOLDER.glob("*.[ch]"))]
+        files = {*self.folder.glob("*.[ch]"), *FOLDER.glob("*.h")}  # which all may include
+        sources = [path.read_text("utf-8") for path in sorted(files)]
         # A compiler that was replaced may do what the one before could not.
         program = os.stat(self.compiler[0])
         machine = processor(), *platform.libc_ver(), program.st_size, program.st_mtime_ns
@@ -70,7 +73,7 @@ class Build:
             CompilationError: the compiler cannot be run, fails, or does not end.
         """
         environment = os.environ | {"TMPDIR": str(library.parent), "LC_ALL": "C"}
-        sources = map(str, sorted(FOLDER.glob("*.c")))
+        sources = map(str, sorted(self.folder.glob("*.c")))
         rest = [*self.defines, *sources, "-lm", "-o", str(library)]
         for flags in EXTRA_FLAGS:
             try:

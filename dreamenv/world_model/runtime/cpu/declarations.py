@@ -27,6 +27,38 @@ ON_TILES: dict[str, tuple[type, ...]] = {
     "decode_frames": (*_BATCH, _POINTER, _INT, _POINTER, _POINTER, _POINTER),
 }
 
+_SCAN = (_INT, _POINTER)
+"""Threads, and a scan's sizes."""
+OF_TRAINING: dict[str, tuple[type, ...]] = {
+    "adaptive_norm": (_INT, *3 * (_LONG,), *3 * (_POINTER,), _LONG, *2 * (_POINTER,)),
+    "adaptive_norm_gradient": (_INT, *3 * (_LONG,), *2 * (_POINTER,), _LONG, *6 * (_POINTER,)),
+    "gated_add": (_INT, *3 * (_LONG,), *2 * (_POINTER,), _LONG, *2 * (_POINTER,)),
+    "gated_add_gradient": (_INT, *3 * (_LONG,), _POINTER, _LONG, *4 * (_POINTER,)),
+    "biased_gelu": (_INT, *2 * (_LONG,), *3 * (_POINTER,)),
+    "biased_gelu_gradient": (_INT, *3 * (_LONG,), *5 * (_POINTER,)),
+    "split": (*_SCAN, *6 * (_POINTER,)),
+    "split_gradient": (*_SCAN, *11 * (_POINTER,)),
+    "decay_scores": (*_SCAN, _INT, *4 * (_POINTER,)),
+    "decay_scores_gradient": (*_SCAN, _INT, *7 * (_POINTER,)),
+    "weigh": (*_SCAN, *3 * (_POINTER,)),
+    "weigh_gradient": (*_SCAN, *5 * (_POINTER,)),
+    "carry": (*_SCAN, *4 * (_POINTER,)),
+    "carry_gradient": (*_SCAN, *6 * (_POINTER,)),
+    "read_own_frame": (*_SCAN, *5 * (_POINTER,)),
+    "read_own_frame_gradient": (*_SCAN, *9 * (_POINTER,)),
+    "gated_norm": (*_SCAN, *4 * (_POINTER,)),
+    "gated_norm_gradient": (*_SCAN, *7 * (_POINTER,)),
+    "attend_window": (*_SCAN, *4 * (_POINTER,)),
+    "attend_window_gradient": (*_SCAN, *8 * (_POINTER,)),
+}
+"""The same of the kernels of training."""
+
+
+def declare_training(library: ctypes.CDLL) -> None:
+    """`declare` for the kernels of training."""
+    for name, arguments in OF_TRAINING.items():
+        _function(library, name, None, arguments)
+
 
 def declare(library: ctypes.CDLL, tiles: bool) -> None:
     """Tell ctypes every signature, so that a wrong argument is an error and not a wrong address.

@@ -1,0 +1,1 @@
+"""Training on the CPU with compiled C: forward and gradient of what lies between products."""
