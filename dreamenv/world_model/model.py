@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.conditioning import make_conditioning
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.network.heads import Outcome, OutcomeHead
+from dreamenv.world_model.network.layers import DynamicsLayer
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
+from dreamenv.world_model.runtime.cpu.training.operations import compiled_operations
 from dreamenv.world_model.runtime.frame import FrameStepper
 from dreamenv.world_model.runtime.protocol import Stepper, View, Written
 from dreamenv.world_model.runtime.reference import ReferenceStepper
@@ -47,6 +49,8 @@ class WorldModel(nn.Module):
             config.tokenizer.latent_channels,
             make_conditioning(config),
         )
+        for layer in self.dynamics.layers:
+            cast(DynamicsLayer, layer).faster = compiled_operations
         self.head = OutcomeHead(config.dynamics.width, config.rewards)
         self.compute_dtype = torch.float32
         """bfloat16 runs matrix products in half the time; SSM state and noise stay in float32."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from dreamenv.world_model.config import DynamicsConfig
 from dreamenv.world_model.network.attention import FrameAttention, RMSNorm, WindowAttention
-from dreamenv.world_model.network.operations import operations_for
+from dreamenv.world_model.network.operations import Offer, operations_for
 from dreamenv.world_model.network.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.state import LayerState
 
@@ -196,6 +196,9 @@ class DynamicsLayer(nn.Module):
     A configuration may leave scan or attention out.
     """
 
+    faster: Offer | None = None
+    """What runs the parts in training where it can; without it they run as they are written."""
+
     def __init__(self, config: DynamicsConfig, grid: tuple[int, int], block: tuple[int, int]):
         super().__init__()
         width = config.width
@@ -245,7 +248,7 @@ class DynamicsLayer(nn.Module):
         With `keep` False the returned state is the given one.
         """
         streams = [x for x in tokens if x is not None]
-        operations = operations_for(streams[0])
+        operations = operations_for(streams[0], self.faster)
         modulations = [
             iter(self.modulation(c).unsqueeze(2).split(streams[0].shape[-1], -1))
             for c in conditions

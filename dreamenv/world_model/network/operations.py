@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from dreamenv.world_model.runtime.cpu.training.operations import compiled_operations
 
 Run = tuple[Tensor, Tensor | None, dict[str, Tensor]]
 
@@ -59,22 +57,24 @@ class TorchOperations:
         return part(x)
 
 
+Offer = Callable[[Tensor], Operations | None]
+"""Who has faster operations for some tokens, or None."""
 TORCH = TorchOperations()
 _here = threading.local()
 
 
-def operations_for(tokens: Tensor) -> Operations:
+def operations_for(tokens: Tensor, offer: Offer | None) -> Operations:
     """The operations to take for tokens (b, t, n, d) of a layer.
 
-    Compiled C where tokens on the CPU are to get gradients, or within `targets_of_training`; as
-    written everywhere else, also while torch compiles a layer itself.
+    Those on offer where tokens are to get gradients, or within `targets_of_training`; as written
+    everywhere else, also while torch compiles a layer itself.
     """
-    if torch.compiler.is_compiling():
+    if offer is None or torch.compiler.is_compiling():
         return TORCH
     learns = torch.is_grad_enabled() and tokens.requires_grad
     if not learns and not getattr(_here, "targets", False):
         return TORCH
-    return compiled_operations(tokens) or TORCH
+    return offer(tokens) or TORCH
 
 
 @contextmanager

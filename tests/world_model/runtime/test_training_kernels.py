@@ -13,11 +13,19 @@ from torch import Tensor
 
 from dreamenv.core.settings import KERNELS
 from dreamenv.world_model.model import WorldModel
-from dreamenv.world_model.network.operations import TORCH, operations_for, targets_of_training
+from dreamenv.world_model.network.operations import (
+    TORCH,
+    Operations,
+    operations_for,
+    targets_of_training,
+)
 from dreamenv.world_model.objective import SCHEMES, Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.runtime.cpu.build import load_training_kernels
 from dreamenv.world_model.runtime.cpu.training.kernels import library_for
-from dreamenv.world_model.runtime.cpu.training.operations import CompiledOperations
+from dreamenv.world_model.runtime.cpu.training.operations import (
+    CompiledOperations,
+    compiled_operations,
+)
 from tests.world_model.batches import random_batch
 from tests.world_model.models import tiny_config, tiny_model
 
@@ -210,18 +218,22 @@ def tokens(**options: Any) -> Tensor:
     return torch.zeros(1, 2, 4, 8, **({"requires_grad": True} | options))
 
 
+def operations(tokens: Tensor) -> Operations:
+    return operations_for(tokens, compiled_operations)
+
+
 def test_kernels_are_for_gradients_in_float32_on_the_cpu() -> None:
     require_kernels()
-    assert isinstance(operations_for(tokens()), CompiledOperations)
-    assert operations_for(tokens(requires_grad=False)) is TORCH
-    assert operations_for(tokens(dtype=torch.float64)) is TORCH
-    assert operations_for(tokens(device="meta")) is TORCH
+    assert isinstance(operations(tokens()), CompiledOperations)
+    assert operations(tokens(requires_grad=False)) is TORCH
+    assert operations(tokens(dtype=torch.float64)) is TORCH
+    assert operations(tokens(device="meta")) is TORCH
     with torch.no_grad():
-        assert operations_for(tokens()) is TORCH
+        assert operations(tokens()) is TORCH
     with targets_of_training():
-        assert isinstance(operations_for(tokens()), CompiledOperations)
+        assert isinstance(operations(tokens()), CompiledOperations)
     with torch.autocast("cpu", torch.float16):
-        assert operations_for(tokens()) is TORCH
+        assert operations(tokens()) is TORCH
 
 
 def switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
