@@ -2,11 +2,13 @@
 
     python -m scripts.bundle_checkpoint runs/maze dreamenv/checkpoints/memory_maze_9x9 \\
         --steps 1 --rollouts rollouts/held_out
+    python -m benchmarks.open_loop --rollouts rollouts/held_out
+    python -m scripts.bundle_checkpoint runs/maze dreamenv/checkpoints/memory_maze_9x9 --card
 
-Weights are stored in bfloat16, the precision in which the dream multiplies them. The card is
-written from the run's own records and from the stored results of `benchmarks/open_loop.py`,
-which therefore runs after a first bundling, and then this script again. How far its dreams are to
-be trusted is calibrated on the same rollouts unless a calibration for these weights is there.
+Weights are stored in bfloat16, the precision in which the dream multiplies them. How far its
+dreams are to be trusted is calibrated on the same rollouts, unless that was done for these weights.
+The card is written once, after measuring: from the run's own records and from the stored results of
+`benchmarks/open_loop.py`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,18 @@ from typing import Any
 
 import torch
 
-from dreamenv.core.files import atomic_write_json
+from dreamenv.core.files import atomic_write_json, atomic_write_text
 from dreamenv.dream.spawn_drawing import save_spawns
-from dreamenv.dream.spawns import SPAWNS
+from dreamenv.dream.spawns import SPAWNS, load_spawns
 from dreamenv.dream.trust import TRUST, Trust
 from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
-from dreamenv.world_model.checkpoint import WEIGHTS, load_world_model, read_config, save_world_model
+from dreamenv.world_model.checkpoint import (
+    CARD,
+    WEIGHTS,
+    load_world_model,
+    read_config,
+    save_world_model,
+)
 from dreamenv.world_model.config import SamplerConfig
 from experiments.markdown import table
 
@@ -54,7 +62,7 @@ def card(
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     yield f"# World model of {provenance['env_id']}\n"
     yield (
-        f"{parameters / 1e6:.1f} million parameters, trained by `train_world_model.py` on "
+        f"{parameters / 1e6:.1f} million parameters, trained by `dreamenv train` on "
         f"{provenance['environment_steps']:,} steps in {provenance['episodes']} episodes, each "
         "in a maze of its own, collected by `dreamenv collect`. MIT license, like the "
         "code.\n"
@@ -122,9 +130,13 @@ def measured(result: dict[str, Any]) -> Iterator[str]:
     yield table(["frame", *map(str, picks)], rows).rstrip()
     yield (
         f"\nReward events on real frames of those episodes: {events['events']} in "
-        f"{events['frames']:,} frames, average precision {events['average_precision']:.3f}, "
-        f"precision {events['precision']:.3f}, recall {events['recall']:.3f}.\n"
+        f"{events['frames']:,} frames, average precision {_shown(events['average_precision'])}, "
+        f"precision {_shown(events['precision'])}, recall {_shown(events['recall'])}.\n"
     )
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def training_summary(run: Path) -> dict[str, Any]:
@@ -154,13 +166,25 @@ def training_summary(run: Path) -> dict[str, Any]:
     return summary
 
 
+def write_card(run: Path, out: Path, results: Path) -> None:
+    """Write `card.md` beside the weights in `out`, from the records of the run and the results."""
+    config, provenance = read_config(out)
+    parameters = sum(p.numel() for p in load_world_model(out).parameters())
+    sources = load_spawns(out).sources
+    near = sum(source.get("near_reward") is not None for source in sources) / len(sources)
+    told = parameters, results, config.sampler.steps, len(sources), near
+    atomic_write_text(out / CARD, "\n".join(card(run, provenance, *told)) + "\n")
+    print(f"written: {out / CARD}")
+
+
 def main() -> None:
     """Read the run, write the checkpoint and the summary of its training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, required=True, help="denoising passes per frame")
-    parser.add_argument("--rollouts", type=Path, required=True, help="store of held-out episodes")
+    parser.add_argument("--card", action="store_true", help="only write the card, after measuring")
+    parser.add_argument("--steps", type=int, default=1, help="denoising passes per frame")
+    parser.add_argument("--rollouts", type=Path, help="store of held-out episodes")
     parser.add_argument("--spawns", type=int, default=128, help="starting points drawn from it")
     parser.add_argument(
         "--near-rewards", type=float, default=0.0, help="share of them just before a reward"
@@ -168,6 +192,10 @@ def main() -> None:
     parser.add_argument("--context-noise", type=float, default=0.0)
     parser.add_argument("--results", type=Path, default=Path("docs/results/open_loop.json"))
     args = parser.parse_args()
+    if args.card:
+        return write_card(args.run, args.out, args.results)
+    if args.rollouts is None:
+        parser.error("--rollouts is needed: spawns and trust come from held-out episodes")
     model = load_world_model(args.run)
     sampler = SamplerConfig(steps=args.steps, context_noise=args.context_noise)
     model.config = dataclasses.replace(model.config, sampler=sampler)
@@ -176,10 +204,7 @@ def main() -> None:
     for name in ("data", "held_out", "out", "tokenizer_from", "weights_from"):
         if name in provenance["training"]:
             provenance["training"][name] = Path(provenance["training"][name]).name
-    parameters = sum(p.numel() for p in model.parameters())
-    spawns = args.spawns, args.near_rewards
-    lines = card(args.run, provenance, parameters, args.results, args.steps, *spawns)
-    save_world_model(args.out, model, provenance, "\n".join(lines) + "\n", torch.bfloat16)
+    save_world_model(args.out, model, provenance, matrix_dtype=torch.bfloat16)
     save_spawns(args.out, args.rollouts, args.spawns, SPAWN_FRAMES, args.near_rewards)
     if not Trust.load(args.out).calibrated:
         calibrate_checkpoint(args.out, args.rollouts, progress=True)

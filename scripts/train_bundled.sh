@@ -22,15 +22,12 @@ collect() { # frames, seed, folder
 collect "$FRAMES" 0 "$ROOT/train"
 collect "$HELD_OUT" 2000 "$ROOT/held_out"
 # The last third of the updates trains on memories that the model itself has written.
-"$PYTHON" train_world_model.py --preset "$PRESET" --data "$ROOT/train" --held-out "$ROOT/held_out" \
+"$PYTHON" -m dreamenv train --preset "$PRESET" --data "$ROOT/train" --held-out "$ROOT/held_out" \
     --out "$ROOT/model" --window "$WINDOW" \
     --tokenizer.steps "$TOKENIZER_UPDATES" --tokenizer.batch 32 --tokenizer.learning-rate 1.5e-3 \
     --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" --dynamics.learning-rate 1.5e-3 \
     --objective.self-forcing 0.5 --self-forcing-from 0.4 --objective.pure-noise 0.75
-bundle() {
-    "$PYTHON" -m scripts.bundle_checkpoint "$ROOT/model" "$OUT" --steps "${STEPS:-1}" \
-        --rollouts "$ROOT/held_out"
-}
-bundle
+"$PYTHON" -m scripts.bundle_checkpoint "$ROOT/model" "$OUT" --steps "${STEPS:-1}" \
+    --rollouts "$ROOT/held_out"
 "$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" --clips "$CLIPS"
-bundle # again: now the card holds what was measured
+"$PYTHON" -m scripts.bundle_checkpoint "$ROOT/model" "$OUT" --card

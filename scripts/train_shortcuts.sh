@@ -7,7 +7,7 @@ PYTHON=${PYTHON:-.venv/bin/python}
 ROOT=${ROOT:-runs/bundled} OUT=${OUT:-runs/shortcut}
 UPDATES=${UPDATES:-900} BATCH=${BATCH:-6} WINDOW=${WINDOW:-48} CLIPS=${CLIPS:-256}
 
-OMP_NUM_THREADS=1 "$PYTHON" train_world_model.py --data "$ROOT/train" --held-out "$ROOT/held_out" \
+OMP_NUM_THREADS=1 "$PYTHON" -m dreamenv train --data "$ROOT/train" --held-out "$ROOT/held_out" \
     --out "$OUT" --weights-from bundled:memory_maze_9x9 --shortcut-passes 8 --shortcut-from 0.15 \
     --window "$WINDOW" --threads 1 --compile \
     --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" --dynamics.learning-rate 6e-4 \
