@@ -30,14 +30,13 @@ def run(options: Options) -> int:
     # Imported late, so that --help and mistyped options need not wait for torch.
     from dreamenv.core.tables import aligned
     from dreamenv.evaluation.life.measure import measure_life
-    from dreamenv.evaluation.life.report import life_rows, write_report
 
     require_writable(options.out)  # now, not after hours of measuring
     remove_unfinished(options.out)
     parts = options.out / "parts"
     try:
         report = measure_life(options.config, parts)
-        data, picture = write_report(report, options.out, command_line())
+        data, picture = report.save(options.out, command_line())
     except OSError as error:
         raise DreamEnvError(
             f"life stopped: {error}. What was measured so far is kept in {parts}: make room or "
@@ -50,7 +49,7 @@ def run(options: Options) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
-    for line in aligned(life_rows(report.result)):
+    for line in aligned(report.rows()):
         print(line)
     print(f"written: {data} and {picture}")
     return 0

@@ -33,6 +33,8 @@ class LifeConfig:
     """Steps dreamt, or as many as the longest episode has."""
     revisits: int = 32
     """Stretches that come back to a view watched long ago, if poses were recorded; 0 for none."""
+    cues: bool = True
+    """Ask for colours of targets that come back into view, where their places were recorded."""
     places: int = 16
     """Places where the dream turns away and back."""
     turns: tuple[int, ...] = TURNS

@@ -14,7 +14,7 @@ from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.life.clips import LongClips
 from dreamenv.evaluation.life.dreaming import Dream, forgotten, kinds_of
 from dreamenv.evaluation.memory.imagination import watch
-from dreamenv.evaluation.metrics.similarity import similarity
+from dreamenv.evaluation.metrics.similarity import psnr_of
 from dreamenv.world_model.model import WorldModel
 
 HORIZON = 16
@@ -37,7 +37,7 @@ def open_loop_without(
             state = forgotten(model, state, kind) if kind else state
             shown = Dream(model, state, seeds, passes).run(batch.actions[:, clips.context :])
             real = batch.frames[:, clips.context :]
-            values = similarity(shown, real, model.device)["psnr"]
+            values = psnr_of(shown, real)
             found.setdefault(kind, []).append(values)
     return {kind: np.concatenate(parts) for kind, parts in found.items()}
 

@@ -21,7 +21,7 @@ from dreamenv.evaluation.life.features import Looks, look_at, stack_looks
 from dreamenv.evaluation.life.windows import StepWindow, step_windows
 from dreamenv.evaluation.memory.imagination import watch
 from dreamenv.evaluation.metrics.rewards import EventReadings, concatenate, event_readings
-from dreamenv.evaluation.metrics.similarity import similarity
+from dreamenv.evaluation.metrics.similarity import psnr_of
 from dreamenv.world_model.model import WorldModel
 
 TOLD_APART = 16
@@ -141,7 +141,7 @@ def watch_lives(
         for t in range(context, context + clips.horizon):
             frames, outcome = dream.step(batch.actions[:, t])
             looks.append(look_at(frames, before))
-            equal.append(similarity(frames, batch.frames[:, t], model.device)["psnr"])
+            equal.append(psnr_of(frames, batch.frames[:, t]))
             arrived = batch.rewards[:, t : t + 1]
             told.append(event_readings(outcome[:, None], arrived, model.config.rewards))
             if t - context + 1 in shown:

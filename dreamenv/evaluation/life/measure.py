@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from tqdm import trange
+from tqdm import tqdm
 
 import dreamenv
 from dreamenv.agents.loading import require_trust
@@ -25,12 +23,14 @@ from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.evaluation.life import features
 from dreamenv.evaluation.life.clips import long_clips
 from dreamenv.evaluation.life.config import LifeConfig
+from dreamenv.evaluation.life.cues import dream_returns
 from dreamenv.evaluation.life.dreaming import BATCH
 from dreamenv.evaluation.life.forgetting import lost_by_forgetting, open_loop_without
 from dreamenv.evaluation.life.lives import Film, watch_lives
 from dreamenv.evaluation.life.parts import Parts
 from dreamenv.evaluation.life.pays import closed_loop, play_agents, rewards_seen
 from dreamenv.evaluation.life.real import RealPlaces
+from dreamenv.evaluation.life.report import LifeReport
 from dreamenv.evaluation.life.revisits import CONTEXT, HORIZON, YOUNGEST, dream_revisits
 from dreamenv.evaluation.life.turns import dream_turns, turns_of, turns_to_json
 from dreamenv.evaluation.memory.revisit import revisit
@@ -47,16 +47,6 @@ STEPS_TOLD = (1, 4, 8, 16, 32, 64, 256)
 """Imagined steps whose PSNR is told by itself."""
 
 
-@dataclass(frozen=True)
-class LifeReport:
-    """Everything measured."""
-
-    result: dict[str, Any]
-    """Plain data, as it stands in the JSON."""
-    films: dict[str, Film] = field(default_factory=dict, repr=False)
-    """Denoising passes → frames of the first clips."""
-
-
 def measure_life(config: LifeConfig, kept: Path | None = None) -> LifeReport:
     """Measure all that `docs/life.md` explains.
 
@@ -71,11 +61,15 @@ def measure_life(config: LifeConfig, kept: Path | None = None) -> LifeReport:
         ConfigError: the real environment does not show what was recorded.
         UntrustedAgentError: an agent is a saved one, and `trust_agent` was not given.
     """
-    return _Measurement(config, kept).report()
+    measurement = _Measurement(config, kept)
+    try:
+        return measurement.report()
+    finally:
+        measurement.close()
 
 
 class _Measurement:
-    """What the parts of one measurement share."""
+    """What the parts of one measurement share; each part is kept under what decides it."""
 
     def __init__(self, config: LifeConfig, kept: Path | None) -> None:
         self.config = config
@@ -85,8 +79,7 @@ class _Measurement:
         self.store = RolloutStore(config.rollouts)
         # The environment may be another one that tells more, so that poses could be recorded.
         require_rollouts_of(self.store, self.model.config, None)
-        own = self.model.config.sampler.steps
-        self.passes = sorted(set(config.denoising_steps or (own,)))
+        self.passes = sorted(set(config.denoising_steps or (self.model.config.sampler.steps,)))
         self.agents = _agents(config, self.store.env_id)
         require_trust(self.agents, config.trust_agent)
         self.clips = long_clips(
@@ -99,43 +92,49 @@ class _Measurement:
         self.groups = np.array([source["seed"] for source in self.spawns.sources])
         self.turns = turns_of(self.store.env_id, config.turns)
         self.films: dict[str, Film] = {}
-        self.parts = Parts(kept, self._identity())
-
-    def report(self) -> LifeReport:
-        """Everything."""
-        get = self.parts.get
-        seen = get("rewards", self._rewards_seen)
-        real = self._real_places()
-        revisits = get("revisits-" + "-".join(map(str, self.passes)), self._revisits)
-        found = {}
-        for each in self.passes:
-            found[str(each)] = {
-                **get(f"lives-{each}", partial(self._lives, each)),
-                "turns": get(f"turns-{each}", partial(self._turns, each, real)),
-                "revisits": revisits[str(each)],
-                "open_loop_lost_db": get(f"forgetting-{each}", partial(self._forgetting, each)),
-                "closed_loop": get(f"agents-{each}", partial(self._closed_loop, each, real)),
-            }
-            film = self.parts.film(f"film-{each}")
-            if film is not None:
-                self.films[str(each)] = film
-        about = self._about()
-        return LifeReport(
-            {**about, "rewards_on_real_frames": seen, "by_denoising_passes": found}, self.films
-        )
-
-    def _identity(self) -> dict[str, Any]:
-        """What decides the parts."""
-        shared = dataclasses.asdict(self.config)
-        for name in ("checkpoint", "rollouts", "denoising_steps", "device", "progress"):
-            del shared[name]
-        return shared | {
+        identity = {
             "protocol": PROTOCOL,
             "weights": self.loaded.fingerprint,
             "compute_dtype": str(self.model.compute_dtype),
             "episodes_of_store": self.store.identities,
-            "agents": list(self.agents),
+            "context": config.context,
+            "seed": config.seed,
         }
+        self.parts = Parts(kept, identity)
+        self.clips_key = {"clips": self.clips.places, "horizon": self.clips.horizon}
+        self._real: RealPlaces | None = None
+
+    def close(self) -> None:
+        """Free the real environment, if it was needed."""
+        if self._real is not None:
+            self._real.close()
+
+    def report(self) -> LifeReport:
+        """Everything; what takes long and says less comes last."""
+        get, config = self.parts.get, self.config
+        seen = get("rewards", {"clips": self.clips.places}, self._rewards_seen)
+        found: dict[str, dict[str, Any]] = {str(each): {} for each in self.passes}
+        for each in self.passes:
+            found[str(each)] |= self._life_of(each)
+        turned = self._real_turns()
+        for each in self.passes:
+            key = {"places": self._sources(config.places), "turns": config.turns, "real": turned}
+            found[str(each)]["turns"] = get(
+                f"turns-{each}", key, partial(self._turned, each, turned)
+            )
+        together = {"passes": self.passes}
+        revisits = get("revisits", together | {"clips": config.revisits}, self._revisits)
+        cues = get("cues", together, self._cues) if config.cues else {}
+        played = self._real_plays()
+        for name, each in zip(found, self.passes, strict=True):
+            key = {**self._plays_key(config.episodes), "real": played}
+            found[name] |= {
+                "revisits": revisits[name],
+                "cues": cues.get(name),
+                "closed_loop": get(f"agents-{name}", key, partial(self._played, each, played)),
+            }
+        about = {**self._about(), "rewards_on_real_frames": seen}
+        return LifeReport({**about, "by_denoising_passes": found}, self.films)
 
     def _about(self) -> dict[str, Any]:
         config = self.config
@@ -172,54 +171,59 @@ class _Measurement:
             readings.append(read_teacher_forced(self.model, window))
         return rewards_seen(readings, self.config.seed)
 
-    def _real_places(self) -> list[dict[str, Any]]:
-        """What the real environment shows and pays at each place; empty if nobody goes there."""
-        config = self.config
-        if not config.real:
-            return []
-        environment = RealPlaces(
-            self.loaded.env_id, config.checkpoint, self.loaded.fingerprint, self.size,
-            config.horizon, config.match_tolerance,
-        )  # fmt: skip
-        bar = trange(len(self.spawns), desc="real", unit="place", disable=not config.progress)
-        with closing(environment):
-            return [
-                self.parts.get(
-                    f"real-{place}",
-                    partial(
-                        environment.visit,
-                        self.spawns,
-                        place,
-                        self.turns if place < config.places else [],
-                        self.agents if place < config.episodes else [],
-                        config.seed,
-                    ),  # fmt: skip
-                )
-                for place in bar
-            ]
+    def _life_of(self, passes: int) -> dict[str, Any]:
+        """What a dream shows by the step, and what of it is memory."""
+        get, key, config = self.parts.get, self.clips_key, self.config
 
-    def _lives(self, passes: int) -> dict[str, Any]:
-        config = self.config
-        lives = watch_lives(self.model, self.clips, passes, config.seed, config.progress)
-        self.films[str(passes)] = lives.film
-        self.parts.keep_film(f"film-{passes}", lives.film)
-        return {"by_steps": lives.to_json(), "psnr_db_at": lives.psnr_at(STEPS_TOLD)}
+        def lives() -> dict[str, Any]:
+            seen = watch_lives(self.model, self.clips, passes, config.seed, config.progress)
+            self.films[str(passes)] = seen.film
+            self.parts.keep_film(f"film-{passes}", key, seen.film)
+            return {"by_steps": seen.to_json(), "psnr_db_at": seen.psnr_at(STEPS_TOLD)}
 
-    def _turns(self, passes: int, real: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        config, count = self.config, self.config.places
-        spawns = self.spawns
+        def lost() -> dict[str, Any]:
+            psnr = open_loop_without(self.model, self.clips, passes, config.seed)
+            return lost_by_forgetting(psnr, self.clips.episodes, config.seed)
+
+        found = get(f"lives-{passes}", key, lives)
+        film = self.parts.film(f"film-{passes}", key)
+        if film is not None:
+            self.films[str(passes)] = film
+        return {**found, "open_loop_lost_db": get(f"forgetting-{passes}", key, lost)}
+
+    def _sources(self, count: int) -> list[list[Any]]:
+        """What decides the first places."""
+        return [[source["seed"], source["actions"]] for source in self.spawns.sources[:count]]
+
+    def _real_turns(self) -> list[dict[str, float]]:
+        """Turn → dB at each place of the real environment; empty if nobody goes there."""
+        config = self.config
+        places = range(config.places if config.real and self.turns else 0)
+        return [
+            self.parts.get(
+                f"real-turns-{place}",
+                {"place": self._sources(place + 1)[-1], "turns": config.turns},
+                partial(self._turn_there, place),
+            )
+            for place in tqdm(places, "real: turns", unit="place", disable=not config.progress)
+        ]
+
+    def _turn_there(self, place: int) -> dict[str, float]:
+        return self.real.turn(self.spawns, place, self.turns)
+
+    def _turned(self, passes: int, real: list[dict[str, float]]) -> list[dict[str, Any]]:
+        config, count, spawns = self.config, self.config.places, self.spawns
         first = Spawns(spawns.frames[:count], spawns.actions[:count], spawns.sources[:count])
         dreamt = dream_turns(self.model, first, self.turns, passes, config.seed, config.progress)
         there = {
-            turn.steps: np.array([place["turns"][str(turn.steps)] for place in real[:count]])
+            turn.steps: np.array([place[str(turn.steps)] for place in real])
             for turn in self.turns
             if real
         }
         return turns_to_json(dreamt, there, self.groups[:count], config.seed)
 
     def _revisits(self) -> dict[str, Any]:
-        config = self.config
-        names = [str(each) for each in self.passes]
+        config, names = self.config, [str(each) for each in self.passes]
         if not config.revisits:
             return dict.fromkeys(names)
         try:
@@ -234,12 +238,41 @@ class _Measurement:
             for each, scores in found.items()
         }
 
-    def _forgetting(self, passes: int) -> dict[str, Any]:
-        psnr = open_loop_without(self.model, self.clips, passes, self.config.seed)
-        return lost_by_forgetting(psnr, self.clips.episodes, self.config.seed)
+    def _cues(self) -> dict[str, Any]:
+        config, names = self.config, [str(each) for each in self.passes]
+        try:
+            found = dream_returns(self.model, self.store, self.passes, config.seed, config.progress)
+        except RolloutError as error:  # nothing is known of targets
+            return dict.fromkeys(names, {"missing": str(error)})
+        return {str(each): {"by_age": scores.to_json()} for each, scores in found.items()}
 
-    def _closed_loop(self, passes: int, real: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        config, count, spawns = self.config, self.config.episodes, self.spawns
+    def _plays_key(self, count: int) -> dict[str, Any]:
+        return {
+            "places": self._sources(count),
+            "agents": self.agents,
+            "horizon": self.config.horizon,
+        }
+
+    def _real_plays(self) -> list[dict[str, list[list[float]]]]:
+        """What agents were paid from each place of the real environment; empty as for turns."""
+        config = self.config
+        places = range(config.episodes if config.real and self.agents else 0)
+        return [
+            self.parts.get(
+                f"real-agents-{place}",
+                {**self._plays_key(0), "place": self._sources(place + 1)[-1]},
+                partial(self._play_there, place),
+            )
+            for place in tqdm(places, "real: agents", unit="place", disable=not config.progress)
+        ]
+
+    def _play_there(self, place: int) -> dict[str, list[list[float]]]:
+        return self.real.play(self.spawns, place, self.agents, self.config.seed)
+
+    def _played(
+        self, passes: int, real: list[dict[str, list[list[float]]]]
+    ) -> list[dict[str, Any]]:
+        config, count = self.config, self.config.episodes
         if not self.agents:
             return []
         dream = DreamVectorEnv(
@@ -250,7 +283,7 @@ class _Measurement:
             autoreset_mode=AutoresetMode.NEXT_STEP,
             device=config.device,
             dtype=config.dtype,
-            spawns=spawns,
+            spawns=self.spawns,
         )
         paid = play_agents(
             dream, self.agents, count, config.horizon, config.seed,
@@ -258,10 +291,21 @@ class _Measurement:
         )  # fmt: skip
         there = {agent: np.zeros((count, config.horizon)) for agent in self.agents if real}
         for agent, rewards in there.items():
-            for place in range(count):
-                for step, reward in real[place]["rewards"][agent]:
-                    rewards[place, step] = reward
+            for place, found in enumerate(real):
+                for step, reward in found[agent]:
+                    rewards[place, int(step)] = reward
         return closed_loop(paid, there, self.groups[:count], config.seed)
+
+    @property
+    def real(self) -> RealPlaces:
+        """The real environment, made when it is first needed."""
+        if self._real is None:
+            config = self.config
+            self._real = RealPlaces(
+                self.loaded.env_id, config.checkpoint, self.loaded.fingerprint, self.size,
+                config.horizon, config.match_tolerance,
+            )  # fmt: skip
+        return self._real
 
 
 def _agents(config: LifeConfig, env_id: str) -> tuple[str, ...]:

@@ -21,21 +21,21 @@ MOST_BYTES = 2**28
 
 
 class Parts:
-    """Parts of a measurement by name, each made once.
+    """Parts of a measurement, each made once for all that decides it.
 
     Args:
         folder: where they are kept; None keeps nothing.
-        identity: plain data that decides what they are; parts of another one are made anew.
+        identity: plain data that decides all of them.
     """
 
     def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
-        self._folder, self._identity = folder, digest(identity)[:16]
+        self._folder, self._identity = folder, identity
 
-    def get(self, name: str, make: Callable[[], Any]) -> Any:
-        """The part `name`, plain data: what was kept, or what `make` gives."""
-        if self._folder is None:
+    def get(self, name: str, key: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """The part `name`, plain data: what was kept for an equal `key`, or what `make` gives."""
+        path = self.path(name, key)
+        if path is None:
             return json.loads(json.dumps(make()))
-        path = self._folder / f"{name}-{self._identity}.json"
         try:
             return parse_json(read_bytes(path, MOST_BYTES))
         except (FileNotFoundError, UnreadableFileError, ValueError):  # it is made again
@@ -43,26 +43,30 @@ class Parts:
         atomic_write_json(path, made)
         return made
 
-    def film(self, name: str) -> Film | None:
-        """The film kept as `name`, if there is one."""
+    def path(self, name: str, key: dict[str, Any], suffix: str = "json") -> Path | None:
+        """Where a part is kept."""
         if self._folder is None:
             return None
+        return self._folder / f"{name}-{digest([self._identity, key])[:16]}.{suffix}"
+
+    def film(self, name: str, key: dict[str, Any]) -> Film | None:
+        """The film kept as `name`, if there is one."""
+        path = self.path(name, key, "npz")
+        if path is None:
+            return None
         try:
-            found = read_npz(self._film_path(name), ["steps", "real", "dreamt"], MOST_BYTES)
+            found = read_npz(path, ["steps", "real", "dreamt"], MOST_BYTES)
         except (FileNotFoundError, UnreadableFileError):
             return None
         steps = tuple(int(step) for step in found["steps"])
         return Film(steps, found["real"], found["dreamt"])
 
-    def keep_film(self, name: str, film: Film) -> None:
+    def keep_film(self, name: str, key: dict[str, Any], film: Film) -> None:
         """Keep a film as `name`."""
-        if self._folder is None:
+        path = self.path(name, key, "npz")
+        if path is None:
             return
         buffer = io.BytesIO()
         arrays = {"steps": np.array(film.steps), "real": film.real, "dreamt": film.dreamt}
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        atomic_write_bytes(self._film_path(name), buffer.getvalue())
-
-    def _film_path(self, name: str) -> Path:
-        assert self._folder is not None
-        return self._folder / f"{name}-{self._identity}.npz"
+        atomic_write_bytes(path, buffer.getvalue())

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import torch
 
 from dreamenv.core.environment_ids import find_spec
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.spawns import Spawns
+from dreamenv.evaluation.gap.episodes import Episodes
 from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit
 from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.evaluation.life.turns import Turn
-from dreamenv.evaluation.metrics.similarity import similarity
+from dreamenv.evaluation.metrics.similarity import psnr_of
 
 
 class RealPlaces:
@@ -42,38 +41,43 @@ class RealPlaces:
         world = RealWorld(find_spec(env_id), {}, checkpoint, fingerprint, size, horizon, tolerance)
         self._player, self._world = RealPlayer(world), world
 
-    def visit(
-        self, spawns: Spawns, index: int, turns: Sequence[Turn], agents: Sequence[str], seed: int
-    ) -> dict[str, Any]:
-        """Turn and play at one place; plain data.
-
-        Returns:
-            `turns`: steps → dB of the last frame against the first. `rewards`: agent → [step,
-            reward] of each step that paid, counted from 0.
+    def turn(self, spawns: Spawns, index: int, turns: Sequence[Turn]) -> dict[str, float]:
+        """Turn away and back at one place: steps → dB of the last frame against the first.
 
         Raises:
             ConfigError: the environment shows another frame there.
         """
-        source, frame = spawns.sources[index], spawns.frames[index, -1]
-        own = int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
-        found: dict[str, Any] = {"turns": {}, "rewards": {}}
+        found = {}
         for turn in turns:
             part = Part(actions=turn.actions, frames=len(turn.actions))
-            frames = self._play(source, frame, part, len(turn.actions)).frames[0]
+            frames = self._play(spawns, index, part, len(turn.actions)).frames[0]
             pair = frames[-1:], frames[turn.first][None]
-            alike = similarity(*pair, torch.device("cpu"))["psnr"]
-            found["turns"][str(turn.steps)] = float(alike[0])
+            alike = psnr_of(*pair)
+            found[str(turn.steps)] = float(alike[0])
+        return found
+
+    def play(
+        self, spawns: Spawns, index: int, agents: Sequence[str], seed: int
+    ) -> dict[str, list[list[float]]]:
+        """Play from one place: agent → [step, reward] of each step that paid, counted from 0.
+
+        Raises:
+            ConfigError: the environment shows another frame there, or ends an episode by itself.
+        """
+        own = int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
+        found = {}
         for agent in agents:
-            rewards = self._play(source, frame, Part(own, agent), self._world.horizon).rewards[0]
-            paid = np.flatnonzero(rewards)
-            found["rewards"][agent] = [[int(t), float(rewards[t])] for t in paid]
+            part = Part(own, agent)
+            rewards = self._play(spawns, index, part, self._world.horizon).rewards[0]
+            found[agent] = [[int(t), float(rewards[t])] for t in np.flatnonzero(rewards)]
         return found
 
     def close(self) -> None:
         """Free the environment."""
         self._player.close()
 
-    def _play(self, source: dict[str, Any], frame: np.ndarray, part: Part, steps: int) -> Any:
+    def _play(self, spawns: Spawns, index: int, part: Part, steps: int) -> Episodes:
+        source, frame = spawns.sources[index], spawns.frames[index, -1]
         self._player.world = dataclasses.replace(self._world, horizon=steps)
         visited = self._player.visit(Visit(0, source, frame, [part]))
         if not visited.episodes:

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from dreamenv.core.files import atomic_write_bytes, atomic_write_json
-from dreamenv.evaluation.life.measure import LifeReport
+from dreamenv.evaluation.life.lives import Film
 from dreamenv.evaluation.life.strips import life_strip
 
 FILES = "life.json", "life.png"
 
 
-def write_report(report: LifeReport, folder: str | Path, command: str = "") -> tuple[Path, Path]:
-    """Write `life.json` and `life.png` into a folder, which is made if absent.
+@dataclass(frozen=True)
+class LifeReport:
+    """Everything that was measured: `rows()` is a table, `save(folder)` writes it down."""
 
-    Raises:
-        OSError: the folder cannot be written; what stood there stays.
-    """
-    data, picture = (Path(folder) / name for name in FILES)
-    atomic_write_json(data, {"command": command, **report.result})
-    films = {f"K = {passes}": film for passes, film in report.films.items()}
-    if films:
-        buffer = io.BytesIO()
-        Image.fromarray(life_strip(films)).save(buffer, "PNG", optimize=True)
-        atomic_write_bytes(picture, buffer.getvalue())
-    return data, picture
+    result: dict[str, Any]
+    """Plain data, as it stands in the JSON."""
+    films: dict[str, Film] = field(default_factory=dict, repr=False)
+    """Denoising passes → frames of the first clips."""
+
+    def rows(self) -> list[list[str]]:
+        """A row for each measure, a column for each number of passes, the first row their names."""
+        return life_rows(self.result)
+
+    def save(self, folder: str | Path, command: str = "") -> tuple[Path, Path]:
+        """Write `life.json` and `life.png` into a folder, made if absent; returns both paths.
+
+        Args:
+            folder: where to.
+            command: that made the report; the JSON tells it.
+
+        Raises:
+            OSError: the folder cannot be written; what stood there stays.
+        """
+        data, picture = (Path(folder) / name for name in FILES)
+        atomic_write_json(data, {"command": command, **self.result})
+        films = {f"K = {passes}": film for passes, film in self.films.items()}
+        if films:
+            buffer = io.BytesIO()
+            Image.fromarray(life_strip(films)).save(buffer, "PNG", optimize=True)
+            atomic_write_bytes(picture, buffer.getvalue())
+        return data, picture
 
 
 def life_rows(result: dict[str, Any]) -> list[list[str]]:
@@ -58,6 +76,7 @@ def life_rows(result: dict[str, Any]) -> list[list[str]]:
         )
     _add_turns(columns, add)
     _add_revisits(columns, add)
+    _add_cues(columns, add)
     _add_closed_loop(columns, add)
     return rows
 
@@ -96,6 +115,18 @@ def _add_revisits(columns: list[dict[str, Any]], add: Any) -> None:
         for kind in row["lost_db"]:
             lost = [told(x["lost_db"][kind], 1) for x in here]
             add(f"… lost without its memory: {kind}", lost)
+
+
+def _add_cues(columns: list[dict[str, Any]], add: Any) -> None:
+    parts = [column["cues"] for column in columns]
+    if any(part is None or "missing" in part for part in parts):
+        return
+    for number, row in enumerate(parts[0]["by_age"]):
+        here = [part["by_age"][number]["right"] for part in parts]
+        first, last = row["ages"]
+        for memory in row["right"]:
+            name = f"colour out of view for {first}–{last} frames (chance {row['chance']:.2f})"
+            add(f"{name}, {memory}", [told(x[memory]) for x in here])
 
 
 def _add_closed_loop(columns: list[dict[str, Any]], add: Any) -> None:

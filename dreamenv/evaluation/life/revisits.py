@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from dreamenv.core.statistics import mean_interval
@@ -23,7 +22,7 @@ from dreamenv.evaluation.memory.contrast import contrast
 from dreamenv.evaluation.memory.imagination import watch
 from dreamenv.evaluation.memory.revisit import NOVEL, RETURNED
 from dreamenv.evaluation.memory.task import MemoryTask
-from dreamenv.evaluation.metrics.similarity import similarity
+from dreamenv.evaluation.metrics.similarity import psnr_of
 from dreamenv.world_model.model import WorldModel
 
 CONTEXT, HORIZON, YOUNGEST = 512, 16, 50
@@ -100,13 +99,13 @@ def dream_revisits(
                 state = watched.clone()
                 state = forgotten(model, state, kind) if kind else state
                 shown = Dream(model, state, seeds, each).run(given[:, task.context :])
-                values = similarity(shown, truth, model.device)["psnr"]
+                values = psnr_of(shown, truth)
                 psnr[each].setdefault(kind, []).append(values)
         bar.update(len(truth))
     bar.close()
     other, chance = others(task.episodes), None
     if other is not None:
-        chance = similarity(task.truth[other], task.truth, torch.device("cpu"))["psnr"]
+        chance = psnr_of(task.truth[other], task.truth)
     return {
         each: Revisits(task, {k: np.concatenate(v) for k, v in by_kind.items()}, chance, seed)
         for each, by_kind in psnr.items()

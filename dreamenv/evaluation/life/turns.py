@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from dreamenv.core.statistics import mean_interval
@@ -20,7 +19,7 @@ from dreamenv.dream.spawns import Spawns
 from dreamenv.evaluation.life.config import TURNS
 from dreamenv.evaluation.life.dreaming import BATCH, Dream, forgotten, kinds_of
 from dreamenv.evaluation.memory.imagination import watch
-from dreamenv.evaluation.metrics.similarity import similarity
+from dreamenv.evaluation.metrics.similarity import psnr_of
 from dreamenv.real.plugin import family_of
 from dreamenv.world_model.model import WorldModel
 
@@ -72,12 +71,12 @@ class Turned:
 
     def similarity(self) -> np.ndarray:
         """(n,) dB of the last frame against the first."""
-        return _psnr(self.last, self.first)
+        return psnr_of(self.last, self.first)
 
     def chance(self, groups: np.ndarray) -> np.ndarray | None:
         """(n,) dB of the last frame against another episode's first; None if there is but one."""
         other = others(groups)
-        return None if other is None else _psnr(self.last, self.first[other])
+        return None if other is None else psnr_of(self.last, self.first[other])
 
 
 def others(groups: np.ndarray) -> np.ndarray | None:
@@ -176,7 +175,3 @@ def turns_to_json(
             }
         )
     return rows
-
-
-def _psnr(shown: np.ndarray, real: np.ndarray) -> np.ndarray:
-    return similarity(shown, real, torch.device("cpu"))["psnr"]

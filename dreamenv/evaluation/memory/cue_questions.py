@@ -171,7 +171,7 @@ def draw_questions(
         possible = [
             _question(view, episode, target, span, asked, stride, distance)
             for target, sightings in enumerate(view.targets)
-            for span, until in _sightings(sightings, view.frames[0, ..., 0].size, stride)
+            for span, until in good_sightings(sightings, view.frames[0, ..., 0].size, stride)
             if (asked := _asked_at(span[1] - 1, until, stride, distance)) is not None
         ]
         chosen = rng.permutation(len(possible))[:most]
@@ -179,7 +179,7 @@ def draw_questions(
     return sorted(drawn, key=lambda question: question.watched)
 
 
-def _sightings(
+def good_sightings(
     sightings: Sightings, frame_pixels: int, stride: int
 ) -> list[tuple[tuple[int, int], int]]:
     """(first frame, frame after the last) of each good sighting, and when the next one begins."""
@@ -190,6 +190,8 @@ def _sightings(
             spans[-1] = (spans[-1][0], stop)
         else:
             spans.append((start, stop))
+    if not spans:  # it was never in view
+        return []
     begins = [start for start, _ in spans[1:]] + [len(sightings.seen)]
     pixels = sightings.pixels
     return [

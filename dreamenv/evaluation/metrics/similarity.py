@@ -41,6 +41,12 @@ def similarity(shown: np.ndarray, real: np.ndarray, device: torch.device) -> Sim
     return {name: np.concatenate(values).reshape(lead) for name, values in parts.items()}
 
 
+def psnr_of(shown: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """PSNR (…) dB, 100 at most, of uint8 frames (…, H, W, C), where nothing else is asked for."""
+    a, b = (to_unit(torch.from_numpy(np.ascontiguousarray(x))) for x in (shown, real))
+    return psnr(a - b).numpy()
+
+
 def ssim(images: Tensor, real: Tensor) -> Tensor:
     """Structural similarity (Wang et al., 2004) of frames (n, t, H, W, C) in [0, 1]; (n, t)."""
     from torchmetrics.functional.image import structural_similarity_index_measure

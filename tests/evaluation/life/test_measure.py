@@ -18,7 +18,6 @@ from dreamenv.evaluation.life import measure
 from dreamenv.evaluation.life.config import LifeConfig
 from dreamenv.evaluation.life.lives import Film
 from dreamenv.evaluation.life.measure import measure_life
-from dreamenv.evaluation.life.report import life_rows
 from dreamenv.evaluation.life.strips import GAP, HEADER, LABELS, SCALE, life_strip
 from dreamenv.world_model.config import ActionConfig
 from tests.evaluation.life.rings import ROUND, ring_spawns
@@ -53,7 +52,8 @@ def dream_as(monkeypatch: pytest.MonkeyPatch, pays: tuple[int, ...] = (0,)) -> N
 def test_a_perfect_dream_keeps_its_world_and_pays_what_the_real_one_pays(
     ring: pytest.MonkeyPatch, ring_rollouts: Path
 ) -> None:
-    result = json.loads(json.dumps(measure_life(config(ring_rollouts)).result))
+    report = measure_life(config(ring_rollouts))
+    result = json.loads(json.dumps(report.result))
     (found,) = result["by_denoising_passes"].values()
     (turn,) = found["turns"]
     assert turn["dream"]["mean"] == turn["real"]["mean"] == pytest.approx(100)
@@ -64,7 +64,7 @@ def test_a_perfect_dream_keeps_its_world_and_pays_what_the_real_one_pays(
     seen = result["rewards_on_real_frames"]
     assert seen["precision"]["mean"] == seen["recall"]["mean"] == 1 and seen["events"] > 0
     assert result["protocol"]["horizon"] == 40 and result["data"]["env_id"] == "Ring-v0"
-    rows = life_rows(result)
+    rows = report.rows()
     assert {len(row) for row in rows} == {2}
     assert any("dream / real" in row[0] and row[1].startswith("1.00") for row in rows)
 
