@@ -21,6 +21,7 @@ from dreamenv.world_model.network.operations import (
 )
 from dreamenv.world_model.objective import SCHEMES, Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.runtime.cpu.build import load_training_kernels
+from dreamenv.world_model.runtime.cpu.training import operations as compiled
 from dreamenv.world_model.runtime.cpu.training.kernels import library_for
 from dreamenv.world_model.runtime.cpu.training.operations import (
     CompiledOperations,
@@ -287,6 +288,21 @@ def test_layers_computed_again_for_the_gradient_have_the_same_one() -> None:
     again, others = trained(model, batch, "clean_state", torch.float32)
     assert total == again
     assert all(torch.equal(gradients[name], others[name]) for name in gradients)
+
+
+def test_parts_too_large_for_the_kernels_run_as_they_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_kernels()
+    model = model_of()
+    batch = windows(model)
+    _, right = by_reference(monkeypatch, model, batch, "clean_state", torch.float32)
+    monkeypatch.setattr(compiled, "MOST_HEAD_BYTES", 1)
+    monkeypatch.setattr(compiled, "MOST_BLOCK_TOKENS", 0)
+    monkeypatch.setattr(CompiledOperations, "_scan", None)
+    monkeypatch.setattr(CompiledOperations, "_attend", None)
+    _, gradients = trained(model, batch, "clean_state", torch.float32)
+    assert max(distance(gradients, right).values()) < 1e-4
 
 
 def test_memory_that_wants_a_gradient_gets_it() -> None:

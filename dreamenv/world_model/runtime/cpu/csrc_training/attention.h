@@ -19,8 +19,9 @@ typedef struct {
     const float *query_weight, *key_weight;  // (d,) of the norms
 } Attention;
 
-// Numbers of a frame's rows in the ring, whose rows are padded to fours, and of its lanes.
-#define KEY_ROWS(a) (((a)->tokens + 3) / 4 * 4)
+// A frame's rows in the ring, padded to as many as are summed at once, and its lanes.
+#define ROWS 4
+#define KEY_ROWS(a) (((a)->tokens + ROWS - 1) / ROWS * ROWS)
 #define QUERY_LANES(a) (((a)->tokens + LANE - 1) / LANE * LANE)
 
 // Normalised and rotated rows (KEY_ROWS, d) of q, k or a cached key; `factor` gets 1 / rms.
@@ -88,20 +89,16 @@ INLINE void multiply(
     long keys, long lanes, long d, const float *rows, const float *columns, float *products
 ) {
     for (long v = 0; v < lanes; v += LANE)
-        for (long j = 0; j < keys; j += 4) {
+        for (long j = 0; j < keys; j += ROWS) {
             const float *k = rows + j * d;
-            V p = {0}, q = {0}, r = {0}, s = {0};
+            V sum[ROWS] = {0};
             for (long e = 0; e < d; e++) {
                 V x = *(const V *)(columns + e * lanes + v);
-                p += k[e] * x;
-                q += k[d + e] * x;
-                r += k[2 * d + e] * x;
-                s += k[3 * d + e] * x;
+                IN_REGISTERS
+                for (int m = 0; m < ROWS; m++) sum[m] += k[m * d + e] * x;
             }
-            *(V *)(products + j * lanes + v) = p;
-            *(V *)(products + (j + 1) * lanes + v) = q;
-            *(V *)(products + (j + 2) * lanes + v) = r;
-            *(V *)(products + (j + 3) * lanes + v) = s;
+            IN_REGISTERS
+            for (int m = 0; m < ROWS; m++) *(V *)(products + (j + m) * lanes + v) = sum[m];
         }
 }
 
@@ -129,22 +126,20 @@ INLINE void scatter(
     const Attention *a, long d, const float *products, const float *queries, float *d_rows
 ) {
     long lanes = QUERY_LANES(a);
-    for (long j = 0; j < KEY_ROWS(a); j += 4)
+    for (long j = 0; j < KEY_ROWS(a); j += ROWS)
         for (long e = 0; e < d; e += LANE) {
-            V p = *(V *)(d_rows + j * d + e), q = *(V *)(d_rows + (j + 1) * d + e);
-            V r = *(V *)(d_rows + (j + 2) * d + e), s = *(V *)(d_rows + (j + 3) * d + e);
             const float *w = products + j * lanes;
+            float *to = d_rows + j * d + e;
+            V sum[ROWS];
+            IN_REGISTERS
+            for (int m = 0; m < ROWS; m++) sum[m] = *(V *)(to + m * d);
             for (long i = 0; i < a->tokens; i++) {
                 V x = *(const V *)(queries + i * d + e);
-                p += w[i] * x;
-                q += w[lanes + i] * x;
-                r += w[2 * lanes + i] * x;
-                s += w[3 * lanes + i] * x;
+                IN_REGISTERS
+                for (int m = 0; m < ROWS; m++) sum[m] += w[m * lanes + i] * x;
             }
-            *(V *)(d_rows + j * d + e) = p;
-            *(V *)(d_rows + (j + 1) * d + e) = q;
-            *(V *)(d_rows + (j + 2) * d + e) = r;
-            *(V *)(d_rows + (j + 3) * d + e) = s;
+            IN_REGISTERS
+            for (int m = 0; m < ROWS; m++) *(V *)(to + m * d) = sum[m];
         }
 }
 

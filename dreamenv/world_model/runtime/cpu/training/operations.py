@@ -19,6 +19,10 @@ from dreamenv.world_model.runtime.cpu.training.scan import GatedNorm, ScanChunks
 Run = tuple[Tensor, Tensor | None, dict[str, Tensor]]
 LANES = 16
 """A head of attention must have a multiple of so many numbers."""
+MOST_BLOCK_TOKENS = 64
+"""Of a scan: beyond it a frame's own tokens are better multiplied by torch's products."""
+MOST_HEAD_BYTES = 2**19
+"""That a head of attention may work on at once: kernels have it on their stack, to be in cache."""
 
 
 def compiled_operations(tokens: Tensor) -> CompiledOperations | None:
@@ -62,15 +66,20 @@ class CompiledOperations:
         return second(BiasedGelu.apply(F.linear(x, first.weight), first.bias))
 
     def scan(self, part: Any, write: Tensor, state: dict[str, Tensor], **rest: Any) -> Run:
-        """A `BlockScan` with a convolution, whose memory gets no gradient."""
-        if part.recall or any(memory.requires_grad for memory in state.values()):
+        """A `BlockScan` with a convolution in small blocks, whose memory gets no gradient."""
+        fits = not part.recall and part.block[0] * part.block[1] <= MOST_BLOCK_TOKENS
+        if not fits or any(memory.requires_grad for memory in state.values()):
             return part(write, state, **rest)
         return self._scan(part, write, state, rest["read"], rest["keep"])
 
     def attend(self, part: Any, write: Tensor, state: dict[str, Tensor], **rest: Any) -> Run:
-        """A `FrameAttention` with a window, whose memory gets no gradient."""
-        fits = getattr(part, "caches_window", False) and part.head_dim % LANES == 0
-        if not fits or any(memory.requires_grad for memory in state.values()):
+        """A `FrameAttention` with a small window, whose memory gets no gradient."""
+        fits = part.caches_window and part.head_dim % LANES == 0
+        if (
+            not fits
+            or _head_bytes(part, write.shape[2]) > MOST_HEAD_BYTES
+            or any(memory.requires_grad for memory in state.values())
+        ):
             return part(write, state, **rest)
         return self._attend(part, write, state, **rest)
 
@@ -148,6 +157,12 @@ class CompiledOperations:
                 for name, new in joined.items()
             }
         return part.out(out), None if out_read is None else part.out(out_read), past
+
+
+def _head_bytes(part: Any, tokens: int) -> int:
+    """What the gradient of one head of attention works on (csrc_training/windowed_attention.c)."""
+    frames, rows = part.window + 2, tokens + LANES
+    return 4 * frames * rows * (4 * part.head_dim + 2 * rows)
 
 
 def _order(part: Any) -> Tensor:
