@@ -65,7 +65,7 @@ class Lives:
         return self.psnr.shape[1]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """A row for each window of steps, plain data; `per_step` of the first eight is PSNR's."""
+        """A row for each window of steps, as plain data."""
         scale = self.real.features.reshape(-1, self.real.features.shape[-1]).std(0)
         return [self._row(window, scale) for window in step_windows(self.horizon)]
 

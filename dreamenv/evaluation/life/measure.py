@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -122,15 +123,14 @@ class _Measurement:
             found[str(each)]["turns"] = get(
                 f"turns-{each}", key, partial(self._turned, each, turned)
             )
-        together = {"passes": self.passes}
-        revisits = get("revisits", together | {"clips": config.revisits}, self._revisits)
-        cues = get("cues", together, self._cues) if config.cues else {}
+        revisits = self._together("revisits", {"clips": config.revisits}, self._revisits)
+        cues = self._together("cues", {"asked": config.cues}, self._cues)
         played = self._real_plays()
         for name, each in zip(found, self.passes, strict=True):
             key = {**self._plays_key(config.episodes), "real": played}
             found[name] |= {
                 "revisits": revisits[name],
-                "cues": cues.get(name),
+                "cues": cues[name],
                 "closed_loop": get(f"agents-{name}", key, partial(self._played, each, played)),
             }
         about = {**self._about(), "rewards_on_real_frames": seen}
@@ -222,8 +222,20 @@ class _Measurement:
         }
         return turns_to_json(dreamt, there, self.groups[:count], config.seed)
 
-    def _revisits(self) -> dict[str, Any]:
-        config, names = self.config, [str(each) for each in self.passes]
+    def _together(
+        self, name: str, key: dict[str, Any], make: Callable[[list[int]], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """A part of each number of passes, of which those that are missing are made at once."""
+        parts = self.parts
+        missing = [each for each in self.passes if parts.kept(f"{name}-{each}", key) is None]
+        made = make(missing) if missing else {}
+        return {
+            str(each): parts.get(f"{name}-{each}", key, partial(made.get, str(each)))
+            for each in self.passes
+        }
+
+    def _revisits(self, passes: list[int]) -> dict[str, Any]:
+        config, names = self.config, [str(each) for each in passes]
         if not config.revisits:
             return dict.fromkeys(names)
         try:
@@ -232,16 +244,18 @@ class _Measurement:
             )
         except RolloutError as error:  # no poses, short episodes, or nobody comes back
             return dict.fromkeys(names, {"missing": str(error)})
-        found = dream_revisits(self.model, task, self.passes, config.seed, config.progress)
+        found = dream_revisits(self.model, task, passes, config.seed, config.progress)
         return {
             str(each): {"watched": CONTEXT, "imagined": HORIZON, "by_age": scores.to_json()}
             for each, scores in found.items()
         }
 
-    def _cues(self) -> dict[str, Any]:
-        config, names = self.config, [str(each) for each in self.passes]
+    def _cues(self, passes: list[int]) -> dict[str, Any]:
+        config, names = self.config, [str(each) for each in passes]
+        if not config.cues:
+            return dict.fromkeys(names)
         try:
-            found = dream_returns(self.model, self.store, self.passes, config.seed, config.progress)
+            found = dream_returns(self.model, self.store, passes, config.seed, config.progress)
         except RolloutError as error:  # nothing is known of targets
             return dict.fromkeys(names, {"missing": str(error)})
         return {str(each): {"by_age": scores.to_json()} for each, scores in found.items()}

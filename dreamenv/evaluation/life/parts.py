@@ -33,15 +33,24 @@ class Parts:
 
     def get(self, name: str, key: dict[str, Any], make: Callable[[], Any]) -> Any:
         """The part `name`, plain data: what was kept for an equal `key`, or what `make` gives."""
+        found = self.kept(name, key)
+        if found is not None:
+            return found
+        made = json.loads(json.dumps(make()))
+        path = self.path(name, key)
+        if path is not None:
+            atomic_write_json(path, made)
+        return made
+
+    def kept(self, name: str, key: dict[str, Any]) -> Any:
+        """The part `name` if it was kept for an equal `key`; None if not, or if it is damaged."""
         path = self.path(name, key)
         if path is None:
-            return json.loads(json.dumps(make()))
+            return None
         try:
             return parse_json(read_bytes(path, MOST_BYTES))
-        except (FileNotFoundError, UnreadableFileError, ValueError):  # it is made again
-            made = json.loads(json.dumps(make()))
-        atomic_write_json(path, made)
-        return made
+        except (FileNotFoundError, UnreadableFileError):  # it is made again
+            return None
 
     def path(self, name: str, key: dict[str, Any], suffix: str = "json") -> Path | None:
         """Where a part is kept."""
