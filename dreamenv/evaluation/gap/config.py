@@ -64,6 +64,8 @@ class GapConfig:
     """Full episodes of each agent in each of them."""
     real_horizon: int | None = None
     """Steps of a full episode; None: to the environment's own limit."""
+    life: str | Path | None = None
+    """Folder that `dreamenv life` wrote for the same checkpoint: the page shows it too."""
     dream_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the dream, such as its checkpoint."""
     real_kwargs: dict[str, Any] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from dreamenv.evaluation.gap.episodes import EpisodeCache
 from dreamenv.evaluation.gap.exploitation import Exploitation
 from dreamenv.evaluation.gap.foretold import Foretelling
 from dreamenv.evaluation.gap.full_episodes import play_full_episodes
+from dreamenv.evaluation.gap.life_panel import read_life
 from dreamenv.evaluation.gap.paired_episodes import PairedEpisodes, play_pairs
 from dreamenv.evaluation.gap.plan import GapPlan, plan_gap
 from dreamenv.evaluation.gap.ranking import FEWEST, Ranking
@@ -44,6 +45,7 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
         DreamEnvError: a process of the real environment died.
     """
     plan = plan_gap(config)
+    life = None if config.life is None else read_life(config.life, plan.dreams.fingerprint)
     cache = None if kept is None else EpisodeCache(kept)
     seed, progress = config.seed, config.progress
     transfer = None
@@ -72,9 +74,11 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
         "open_loop": {name: part.to_json() for name, part in foretold.items()},
         "exploitation": {label: case.to_json() for label, case in cases.items()},
         "transfer": transfer,
+        "life": None if life is None else life.result,
     }
     clips = {name: part.picture() for name, part in foretold.items()}
-    return GapReport(result, _strips(plan, pairs, cases, config.strips), clips)
+    strips = _strips(plan, pairs, cases, config.strips)
+    return GapReport(result, strips, clips, None if life is None else life.picture)
 
 
 def _foretold(

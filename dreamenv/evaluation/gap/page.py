@@ -24,6 +24,7 @@ def gap_page(
     strips: Mapping[str, Sequence[np.ndarray]],
     clips: Mapping[str, np.ndarray],
     command: str = "",
+    film: np.ndarray | None = None,
 ) -> str:
     """The page of a report, as HTML text.
 
@@ -32,6 +33,7 @@ def gap_page(
         strips: agent → pictures (height, width, 3) uint8 of its worst cases.
         clips: name of a set of clips → a picture of some.
         command: that made it, shown at the end.
+        film: film strips of the dream's life, (height, width, 3) uint8.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
@@ -50,7 +52,13 @@ def gap_page(
         "png_link": _png_link,
     }
     return environment.get_template(TEMPLATE).render(
-        result, result=result, plots=plots, strips=strips, clips=clips, command=command
+        result,
+        result=result,
+        plots=plots,
+        strips=strips,
+        clips=clips,
+        command=command,
+        film=film,
     )
 
 

@@ -24,6 +24,8 @@ class GapReport:
     """Agent → pictures (height, width, 3) uint8 of where the dream pays and the real world not."""
     clips: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     """Name of a set of clips → a picture of the first ones, real above dreamt."""
+    life: np.ndarray | None = field(default=None, repr=False)
+    """Film strips of `dreamenv life`, if there are some."""
 
     def summary(self) -> str:
         """What matters most, in one line."""
@@ -41,7 +43,7 @@ class GapReport:
         """
         data, page = (Path(folder) / name for name in FILES)
         atomic_write_json(data, {"command": command, **self.result})
-        atomic_write_text(page, gap_page(self.result, self.strips, self.clips, command))
+        atomic_write_text(page, gap_page(self.result, self.strips, self.clips, command, self.life))
         return data, page
 
 

@@ -307,6 +307,14 @@ def test_a_page_is_made_again_of_the_stored_report() -> None:
     assert GapReport(result).summary().endswith("spawns reached")
 
 
+def test_a_life_that_was_not_measured_is_refused_before_anything_is_played(
+    ring: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="dreamenv life"):
+        measure_gap(config(life=tmp_path), tmp_path / "episodes")
+    assert not (tmp_path / "episodes").exists()
+
+
 def test_the_command_writes_both_and_prints_one_line(
     ring_checkpoint: Path, ring_rollouts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
