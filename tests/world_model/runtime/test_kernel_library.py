@@ -184,6 +184,7 @@ def test_a_damaged_library_is_compiled_again(cache: Path, working: Path, damage:
     middle = len(whole) // 2
     flipped = bytes(x ^ 0xFF for x in whole[64:middle])
     damaged = {"cut": whole[:middle], "emptied": b"", "flipped": whole[:64] + flipped}
+    library.unlink()  # this process has it mapped: to damage what is mapped is to die later
     library.write_bytes(damaged[damage] + (whole[middle:] if damage == "flipped" else b""))
     done = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, encoding="utf-8")
     assert done.stdout == "loaded\n" and "is damaged" in done.stderr, done
