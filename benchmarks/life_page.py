@@ -171,7 +171,9 @@ def _how(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Fill in the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--result", type=Path, default=Path("docs/results/life/bundled.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/life.md"))
     args = parser.parse_args()
