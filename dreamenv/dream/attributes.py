@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from dreamenv.core.deprecation import RenamedAttribute, warn_of_old_name
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
@@ -85,6 +86,14 @@ class SharedAttributes(AnyDream, VectorEnv):
             seed if seeded is generator else -1
             for generator, (seeded, seed) in zip(generators, noted, strict=True)
         )
+
+    def expected_rewards(self) -> NDArray[np.float64]:
+        """What the last step is expected to pay in each slot, whatever it did pay, (num_envs,).
+
+        The mean under the model's probabilities; NaN before the first step, and after a reset or
+        `set_state` still that of the step before.
+        """
+        return self._slots.expected_rewards()
 
     def get_keys_to_action(self) -> Keys:
         """The keys that play one of these dreams, for `gymnasium.utils.play`.

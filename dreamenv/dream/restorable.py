@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -48,15 +49,19 @@ class Restorable(VectorEnv):
             raise ResetNeededError("no episode has a source before reset()")
         return tuple(deepcopy(source) for source in self._slots.source)
 
-    def get_state(self) -> DreamState:
+    def get_state(self, slots: Sequence[int] | None = None) -> DreamState:
         """Everything that the future of these dreams depends on.
+
+        Args:
+            slots: those to take; nothing else is copied. By default all.
 
         Raises:
             ResetNeededError: before `reset`.
+            IndexError: there is no such slot.
         """
         if not self._begun:
             raise ResetNeededError("there is no state before reset()")
-        return self._slots.capture()
+        return self._slots.capture(range(self.num_envs) if slots is None else slots)
 
     def set_state(self, state: DreamState) -> None:
         """Go on from a state, as the environment went on that it was taken from.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -67,6 +69,7 @@ class Slots:
             count, model.feature_size, dtype=torch.float32, device=model.device
         )
         self._uncertainty = torch.zeros(count, dtype=torch.float32, device=model.device)
+        self._outcome: Outcome | None = None
         shape = (*model.config.frame_size, model.config.frame_channels)
         self.frames = np.zeros((count, *shape), np.uint8)
         self.memory = np.zeros((count, model.feature_size), np.float32)
@@ -144,7 +147,7 @@ class Slots:
             reuse=True,
         )
         assert outcome.features is not None
-        self._features = outcome.features.float()
+        self._features, self._outcome = outcome.features.float(), outcome
         self._uncertainty, trust = self._calibration(model, self._state, self._uncertainty)
         rewards = self._rewards(outcome, reward, uniforms)
         readings = [rewards.float(), outcome.continuation.float(), self._uncertainty, trust]
@@ -156,21 +159,26 @@ class Slots:
         self.elapsed += 1
         return paid, continuation < 0.5
 
+    def expected_rewards(self) -> NDArray[np.float64]:
+        """The mean of what the last imagined step may pay, (N,); NaN before the first."""
+        if self._outcome is None:
+            return np.full(len(self), np.nan)
+        return self._expected(self._outcome).double().cpu().numpy()
+
     @isolated
-    def capture(self) -> DreamState:
-        """The present state, sharing no memory with these slots."""
+    def capture(self, slots: Sequence[int]) -> DreamState:
+        """The present state of some slots, sharing no memory with them."""
+        rows = list(slots)
         return DreamState(
-            memory=self._state.clone(),
-            features=self._features.clone(),
-            uncertainty=self._uncertainty.clone(),
-            frames=self.frames.copy(),
-            elapsed=self.elapsed.copy(),
-            ended=self.ended.copy(),
-            spawns=self.spawn.copy(),
-            sources=tuple(self.source),
-            generators=tuple(
-                dict(self._generator(i).bit_generator.state) for i in range(len(self))
-            ),
+            memory=self._state.select(rows),
+            features=self._features[rows],
+            uncertainty=self._uncertainty[rows],
+            frames=self.frames[rows],
+            elapsed=self.elapsed[rows],
+            ended=self.ended[rows],
+            spawns=self.spawn[rows],
+            sources=tuple(self.source[rows]),
+            generators=tuple(dict(self._generator(i).bit_generator.state) for i in rows),
             fingerprint=self.loaded.fingerprint,
         )
 
@@ -236,13 +244,18 @@ class Slots:
         """The reward of each slot, (N,); `uniforms` (N,) in [0, 1) decide sampled ones."""
         if reward == "likeliest":
             return outcome.reward
+        if reward == "expected":
+            return self._expected(outcome)
         probabilities = outcome.reward_probabilities
         values = constant(self.loaded.model.config.rewards.values, probabilities)
-        if reward == "expected":
-            return (probabilities * values).sum(-1)
         drawn = to_device(uniforms, probabilities.device).unsqueeze(-1)
         below = (probabilities.cumsum(-1) <= drawn).sum(-1)
         return values[below.clamp(max=len(values) - 1)]
+
+    def _expected(self, outcome: Outcome) -> Tensor:
+        probabilities = outcome.reward_probabilities
+        values = constant(self.loaded.model.config.rewards.values, probabilities)
+        return (probabilities * values).sum(-1)
 
     def _generator(self, slot: int) -> np.random.Generator:
         generator = self.generators[slot]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -77,6 +78,28 @@ class DreamState:
             **{name: getattr(self, name)[rows] for name in ARRAYS},
             sources=tuple(self.sources[row] for row in rows),
             generators=tuple(self.generators[row] for row in rows),
+        )
+
+    @classmethod
+    @isolated
+    def join(cls, states: Sequence[Self]) -> Self:
+        """The slots of several states of one checkpoint, one after another.
+
+        Raises:
+            EnvironmentUsageError: there is none, or they are of different weights.
+        """
+        if len({state.fingerprint for state in states}) != 1:
+            raise EnvironmentUsageError(
+                "states are joined that were dreamt by the same weights, one or more of them; "
+                f"these are {len(states)} by {len({state.fingerprint for state in states})} models"
+            )
+        return dataclasses.replace(
+            states[0],
+            memory=State.join([state.memory for state in states]),
+            **{name: torch.cat([getattr(state, name) for state in states]) for name in TENSORS},
+            **{name: np.concatenate([getattr(s, name) for s in states]) for name in ARRAYS},
+            sources=tuple(source for state in states for source in state.sources),
+            generators=tuple(one for state in states for one in state.generators),
         )
 
     def repeat(self, n: int) -> Self:

@@ -5,7 +5,7 @@ Tensors whose size never changes, except for the cache of full causal attention.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,20 @@ class State:
     def select(self, index: Tensor | slice | list[int]) -> State:
         """The slots `index`, in that order; an index may repeat (a fork)."""
         return self._map(lambda tensor: tensor[index])
+
+    @staticmethod
+    def join(states: Sequence[State]) -> State:
+        """The slots of several memories of one model, one after another."""
+        parts = [iter([tensor for _, tensor in state.named_tensors()]) for state in states]
+        frames = max(int(state.frames.max()) for state in states) if states[0].grows else 0
+
+        def together(_: Tensor) -> Tensor:
+            tensors = [next(part) for part in parts]
+            if len({tensor.shape[1:2] for tensor in tensors}) > 1:  # caches that have grown
+                tensors = _last_frames(frames, *tensors)
+            return torch.cat(tensors)
+
+        return states[0]._map(together)
 
     def merge(self, mask: Tensor, other: State) -> State:
         """This state where `mask` (slots,) is False, `other` where it is True."""

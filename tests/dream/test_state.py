@@ -23,6 +23,7 @@ from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.checkpoint import load_world_model, save_world_model
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.state import State
 from tests.dream.counting_dream import ACTIONS, install
 
 SLOTS, HORIZON = 3, 4
@@ -327,3 +328,46 @@ def test_files_that_are_no_states(
         DreamState.load(path)
     with pytest.raises(CheckpointError, match="is no saved dream, or damaged"):
         DreamState.load(debug_checkpoint / "model.safetensors")
+
+
+def test_states_taken_of_some_slots_and_joined_go_on_as_their_dreams(
+    debug_checkpoint: Path,
+) -> None:
+    env = begin(debug_checkpoint, "Disabled")
+    first, rest = env.get_state([2]), env.get_state([0, 1])
+    assert len(first) == 1 and len(rest) == 2
+    np.testing.assert_array_equal(first.frames, env.get_state().frames[2:])
+    joined = DreamState.join([first, rest])
+    other = DreamVectorEnv(
+        SLOTS, debug_checkpoint, HORIZON, 1, "Disabled", observation="memory", reward="sampled"
+    )
+    other.set_state(joined)
+    actions = ACTIONS_TAKEN[0]
+    frames, rewards, *_ = env.step(actions)
+    moved, paid, *_ = other.step(actions[[2, 0, 1]])
+    np.testing.assert_array_equal(moved["frame"], frames["frame"][[2, 0, 1]])
+    np.testing.assert_array_equal(paid, rewards[[2, 0, 1]])
+    with pytest.raises(EnvironmentUsageError, match="these are 0"):
+        DreamState.join([])
+
+
+def test_caches_of_unequal_age_are_joined(debug_checkpoint: Path, tmp_path: Path) -> None:
+    old, young = ({"keys": torch.full((1, n, 2), float(n))} for n in (3, 1))
+    states = [
+        State([layer], torch.zeros(1, 1), torch.ones(1), torch.tensor([n]), grows=True)
+        for layer, n in ((old, 3), (young, 1))
+    ]
+    keys = State.join(states).layers[0]["keys"]
+    assert keys[..., 0].tolist() == [[3, 3, 3], [0, 0, 1]]
+
+
+def test_what_a_step_is_expected_to_pay_is_told_whatever_it_paid(debug_checkpoint: Path) -> None:
+    env = DreamVectorEnv(2, debug_checkpoint, HORIZON)
+    env.reset(seed=0)
+    assert np.isnan(env.expected_rewards()).all()
+    paid = DreamVectorEnv(2, debug_checkpoint, HORIZON, reward="expected")
+    paid.reset(seed=0)
+    env.step(np.zeros(2, np.int64))
+    np.testing.assert_allclose(
+        env.expected_rewards(), paid.step(np.zeros(2, np.int64))[1], rtol=1e-6
+    )
