@@ -37,7 +37,7 @@ TOKENIZER = "tokenizer"
 
 @dataclass(frozen=True)
 class Grid:
-    """A suite laid out in a folder: `rollouts`, `tokenizer`, `latents.npz`, `jobs`.
+    """A suite laid out in a folder: `rollouts`, `tokenizer`, `latents`, `jobs`.
 
     `data` says where the rollouts are if not there.
     """
@@ -152,7 +152,7 @@ class Grid:
                     "preset": suite.preset,
                     "architecture": self._plain_architecture(cell),
                     "tokenizer_from": suite.tokenizer_from or str(out / TOKENIZER / RUN),
-                    "latents": str(out / "latents.npz"),
+                    "latents": str(out / "latents"),
                     "seed": seed,
                 },
             )

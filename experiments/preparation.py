@@ -134,7 +134,7 @@ def _train_tokenizer(grid: Grid, say: Say) -> None:
 
 
 def _encode(grid: Grid) -> None:
-    """Write the file of encoded rollouts that all cells share, unless it is there."""
+    """Write the folder of encoded rollouts that all cells share, unless it is there."""
     config = grid.train_config(grid.suite.cells[0], seed=0)
     store = RolloutStore(config.data)
     held_out = RolloutStore(config.held_out)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,20 @@ class RolloutStore:
         """Texts that tell episodes apart unread: seed, length, return, size on disk."""
         names = ("seed", "steps", "return", "bytes")
         return [json.dumps([r[name] for name in names], sort_keys=True) for r in self._records]
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """Texts of which equal ones belong to episodes of equal content, in any store.
+
+        They are digests of what was written. Where an earlier version took none, where an episode
+        stands in its store, and what tells it apart unread, stand in for them.
+        """
+        texts = []
+        for i, (record, known) in enumerate(zip(self._records, self.identities, strict=True)):
+            held = [record.get(name) for name in ("digests", "steps")]
+            told = json.dumps(held if held[0] else [i, known], sort_keys=True)
+            texts.append(hashlib.blake2b(told.encode(), digest_size=16).hexdigest())
+        return texts
 
     def read(self, episode: int, start: int = 0, stop: int | None = None) -> Episode:
         """Read observations `start`..`stop` inclusive and steps `start`..`stop - 1`.

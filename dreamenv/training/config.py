@@ -76,7 +76,7 @@ class TrainConfig:
     """With `weights_from`: K_max of shortcuts that the model is to learn besides
     (`DynamicsConfig.shortcut_passes`); 0 leaves it as it is."""
     latents: str = ""
-    """File in which the encoded rollouts are kept; several runs of one tokenizer may share it.
+    """Folder in which the encoded rollouts are kept; several runs of one tokenizer may share it.
     Default: in the run folder."""
     conditioning: str = "action"
     """`action`, or `pose`: frames are known by where they are seen from (see `pose`)."""

@@ -15,7 +15,7 @@ from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.timing import beginning
-from dreamenv.training.latents import encoded, restandardise
+from dreamenv.training.latents import Rows, encoded
 from dreamenv.training.stretches import Stretches
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.objective import Batch
@@ -54,7 +54,9 @@ def sample_frames(
 
 
 class LatentWindows:
-    """A rollout store as latents and signals in memory, cut into windows of model time.
+    """A rollout store as latents and signals, cut into windows of model time.
+
+    They stay on disk, mapped into memory; a batch is a copy of its windows.
 
     Every frame is scored equally often (`Stretches`); windows that hold fewer frames than others,
     at either end of an episode or because it is short, are padded (`Batch.valid`). The tokenizer's
@@ -65,7 +67,7 @@ class LatentWindows:
         store: the rollouts.
         model: whose tokenizer encodes them, and whose `conditioning` decides what stands where
             actions do.
-        cache: file of the encoded rollouts (`dreamenv.training.latents`).
+        cache: folder of the encoded rollouts (`dreamenv.training.latents`).
         window: most frames a window has.
         stride: every so many frames of an episode make a window.
         retrace: share of windows that go forth and exactly back again.
@@ -88,20 +90,20 @@ class LatentWindows:
     ) -> None:
         self.window, self.stride, self.retrace, self.ends = window, stride, retrace, ends
         self.lengths = np.asarray(store.lengths) + 1  # frames, not steps
-        arrays = encoded(store, model, cache)
+        rows = encoded(store, model, cache)
         tokenizer = model.tokenizer
         if keep:
             mean, std = (x.cpu().numpy() for x in (tokenizer.latent_mean, tokenizer.latent_std))
-            restandardise(arrays, mean, std)
+            rows.restandardise(mean, std)
         for buffer in ("latent_mean", "latent_std"):
-            getattr(tokenizer, buffer).copy_(torch.from_numpy(arrays[buffer]))
-        self.latents = arrays["latents"]
+            getattr(tokenizer, buffer).copy_(torch.from_numpy(getattr(rows, buffer)))
+        self.latents = rows.latents
         self.poses = model.config.conditioning == "pose"
-        self.actions = arrays["action"]
+        self.actions: Rows | np.ndarray = rows.action
         if self.poses:  # not in the cache, which models of either conditioning may share
             poses = [read_poses(store, i, pose) for i in range(store.num_episodes)]
             self.actions = np.concatenate(poses)
-        self.rewards, self.terminated = arrays["reward"], arrays["terminated"]
+        self.rewards, self.terminated = rows.reward, rows.terminated
         self._stretches: dict[tuple[int, bool], Stretches] = {}
         for share, retraced in ((1 - retrace, False), (retrace, True)):
             if share and not self.stretches(window, retraced).episodes:

@@ -76,7 +76,7 @@ def _train(plan: Plan, config: TrainConfig) -> None:
     data = LatentWindows(
         plan.store,
         model,
-        Path(config.latents) if config.latents else run.folder / "training" / "latents.npz",
+        Path(config.latents) if config.latents else run.folder / "training" / "latents",
         config.window,
         config.stride,
         config.retrace,

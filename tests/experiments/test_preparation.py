@@ -14,6 +14,7 @@ import torch
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.training.latent_log import LatentLog
 from dreamenv.training.train import train_world_model
 from dreamenv.world_model.checkpoint import load_world_model
 from experiments import preparation
@@ -82,6 +83,18 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         monkeypatch.setattr(preparation, name, forbidden)
 
 
+def encoded_rows(folder: Path) -> np.ndarray:
+    """Raw latents of all frames, of the one tokenizer that there is."""
+    (log,) = (folder / "latents").glob("[0-9a-f]*")
+    found = LatentLog.read(log)
+    assert found is not None
+    return found.mapped()["latents"].copy()
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*.*s*")}
+
+
 def test_everything_is_made(made: Path) -> None:
     suite = walking_suite()
     for rollouts in (suite.data, suite.held_out):
@@ -91,26 +104,25 @@ def test_everything_is_made(made: Path) -> None:
     psnr = Grid(suite, made).tokenizer_job().scores()["psnr"]  # type: ignore[index]
     assert np.isfinite(psnr)
     load_world_model(made / "tokenizer" / "run")
-    with np.load(made / "latents.npz") as latents:
-        assert len(latents["latents"]) == 2 * 121
+    assert len(encoded_rows(made)) == 2 * 121
 
 
 def test_nothing_is_made_twice(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(monkeypatch, "collect", "train_world_model", "draw")
-    before = (prepared / "latents.npz").stat().st_mtime_ns
+    before = state_of(prepared / "latents")
     prepare(Grid(walking_suite(), prepared), say=quiet)
-    assert (prepared / "latents.npz").stat().st_mtime_ns == before
+    assert state_of(prepared / "latents") == before
 
 
 def test_cells_train_on_what_was_made(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = Grid(walking_suite(), prepared)
-    before = (prepared / "latents.npz").stat().st_mtime_ns
+    before = state_of(prepared / "latents")
     tokenizer = load_world_model(prepared / "tokenizer" / "run").tokenizer.state_dict()
     for cell in grid.suite.cells:
         folder = train_world_model(grid.train_config(cell, seed=1))
         taken = load_world_model(folder).tokenizer.state_dict()
         assert all(torch.equal(taken[name], tensor) for name, tensor in tokenizer.items())
-    assert (prepared / "latents.npz").stat().st_mtime_ns == before, "both use the same file"
+    assert state_of(prepared / "latents") == before, "both use the same folder"
 
 
 def test_other_rollouts_than_the_suites_are_refused(
@@ -137,11 +149,10 @@ def test_a_changed_tokenizer_is_trained_anew(
 ) -> None:
     forbid(monkeypatch, "collect")
     training = walking_suite().training | {"tokenizer": {"steps": 3, "batch": 4}}
-    before = (prepared / "latents.npz").read_bytes()
+    before = encoded_rows(prepared)
     prepare(Grid(walking_suite(training=training), prepared), say=quiet)
     assert (prepared / "tokenizer" / "stale" / "1" / "run" / "config.json").exists()
-    same = (prepared / "latents.npz").read_bytes() == before
-    assert not same
+    assert not np.array_equal(encoded_rows(prepared), before)
 
 
 def test_what_a_task_lacks_is_found_before_training(

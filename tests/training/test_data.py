@@ -64,20 +64,20 @@ def test_counting_from_collection_to_batch(tmp_path: Path) -> None:
     """collect → store → window → batch; episodes of 3 to 39 steps."""
     collect("counting_env:Counting-v0", 150, "uniform", 1, tmp_path / "store", 3, progress=False)
     store, model = RolloutStore(tmp_path / "store"), number_model()
-    data = LatentWindows(store, model, tmp_path / "latents.npz", WINDOW)
+    data = LatentWindows(store, model, tmp_path / "latents", WINDOW)
     assert_batches_follow_the_store(store, data, model)
 
 
 def test_episodes_shorter_than_a_window_among_longer_ones(tmp_path: Path) -> None:
     path = write_counting_store(tmp_path / "store", episodes=2, steps=WINDOW - 3)
     store, model = RolloutStore(write_counting_store(path, episodes=2, steps=40)), number_model()
-    data = LatentWindows(store, model, tmp_path / "latents.npz", WINDOW, ends=0.25)
+    data = LatentWindows(store, model, tmp_path / "latents", WINDOW, ends=0.25)
     assert_batches_follow_the_store(store, data, model)
 
 
 def test_continuous_actions_from_store_to_batch(tmp_path: Path, box_store: Path) -> None:
     store, model = RolloutStore(box_store), number_model()
-    data = LatentWindows(store, model, tmp_path / "latents.npz", WINDOW)
+    data = LatentWindows(store, model, tmp_path / "latents", WINDOW)
     batch = data.batch(4, np.random.default_rng(0))
     assert batch.actions.shape == (4, WINDOW, 3) and batch.actions.dtype == torch.float32
     assert_batches_follow_the_store(store, data, model)
@@ -169,9 +169,7 @@ def test_a_share_of_windows_ends_where_episodes_terminate() -> None:
 
 
 def test_a_batch_is_decided_by_its_generator(tmp_path: Path, counting_store: Path) -> None:
-    data = LatentWindows(
-        RolloutStore(counting_store), number_model(), tmp_path / "latents.npz", WINDOW
-    )
+    data = LatentWindows(RolloutStore(counting_store), number_model(), tmp_path / "latents", WINDOW)
     one, same, other = (data.batch(3, np.random.default_rng([7, i])) for i in (1, 1, 2))
     assert torch.equal(one.latents, same.latents) and torch.equal(one.actions, same.actions)
     assert not torch.equal(one.latents, other.latents)
@@ -183,8 +181,8 @@ def test_a_batch_is_decided_by_its_generator(tmp_path: Path, counting_store: Pat
 
 def test_latents_are_standardised_over_all_frames(tmp_path: Path, counting_store: Path) -> None:
     model = number_model()
-    data = LatentWindows(RolloutStore(counting_store), model, tmp_path / "latents.npz", WINDOW)
-    flat = data.latents.astype(np.float64).reshape(-1, 2)
+    data = LatentWindows(RolloutStore(counting_store), model, tmp_path / "latents", WINDOW)
+    flat = data.latents[:].astype(np.float64).reshape(-1, 2)
     assert np.abs(flat.mean(0)).max() < 1e-3
     assert np.abs(flat.std(0) - 1).max() < 1e-2
     steps = np.concatenate([np.arange(61)] * 3)
@@ -192,54 +190,14 @@ def test_latents_are_standardised_over_all_frames(tmp_path: Path, counting_store
     assert float(model.tokenizer.latent_std[0]) == pytest.approx(steps.std(), rel=1e-5)
 
 
-def test_the_cache_is_used_and_remade_when_it_must_be(tmp_path: Path) -> None:
-    path, cache = write_counting_store(tmp_path / "store"), tmp_path / "latents.npz"
-    model = number_model()
-    tokenizer: Any = model.tokenizer
-
-    def encoded() -> int:
-        """Frames that had to be encoded to open the windows now."""
-        before = tokenizer.encoded
-        data = LatentWindows(RolloutStore(path), model, cache, WINDOW)
-        assert_batches_follow_the_store(RolloutStore(path), data, model)
-        return tokenizer.encoded - before
-
-    assert encoded() == 3 * 61
-    tokenizer.latent_mean.zero_()  # as in a process that resumes
-    assert encoded() == 0
-    write_counting_store(path, episodes=1)  # the store grew
-    assert encoded() == 4 * 61 and encoded() == 0
-    with torch.no_grad():
-        tokenizer.weight.add_(1)  # another tokenizer
-    assert encoded() == 4 * 61 and encoded() == 0
-    cache.write_bytes(cache.read_bytes()[:1000])
-    assert encoded() == 4 * 61
-    cache.write_bytes(b"")
-    assert encoded() == 4 * 61 and encoded() == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["latents.npz", "store"]
-
-
-def test_a_full_disk_leaves_no_half_cache(
-    tmp_path: Path, counting_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(file: Any, **_: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
-        LatentWindows(RolloutStore(counting_store), number_model(), tmp_path / "c.npz", WINDOW)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_episodes_shorter_than_a_window_are_padded(tmp_path: Path, counting_store: Path) -> None:
     store, model = RolloutStore(counting_store), number_model()
-    data = LatentWindows(store, model, tmp_path / "latents.npz", 100)
+    data = LatentWindows(store, model, tmp_path / "latents", 100)
     batch = data.batch(4, np.random.default_rng(0))
     assert batch.valid.sum(1).tolist() == [61] * 4 and batch.latents.shape[1] == 100
     assert data.stretches(100).shorter == 3 and data.stretches(100).filled == 0.61
     with pytest.raises(RolloutError, match="two frames 61 steps apart; collect longer episodes or"):
-        LatentWindows(store, model, tmp_path / "latents.npz", 2, stride=61)
+        LatentWindows(store, model, tmp_path / "latents", 2, stride=61)
 
 
 def test_the_tokenizer_sees_every_frame_equally_often() -> None:

@@ -41,7 +41,7 @@ KEYS = ("agent_pos", "agent_dir")
 
 def make_windows(store: Path, folder: Path, window: int, **more: Any) -> tuple[LatentWindows, Any]:
     model = number_model("pose")
-    cache = folder / "latents.npz"
+    cache = folder / "latents"
     return LatentWindows(RolloutStore(store), model, cache, window, pose=KEYS, **more), model
 
 
@@ -194,7 +194,7 @@ def test_every_update_sees_as_many_frames(
 def test_one_file_of_latents_serves_actions_and_poses_of_any_kind(
     tmp_path: Path, pose_store: Path
 ) -> None:
-    store, cache = RolloutStore(pose_store), tmp_path / "latents.npz"
+    store, cache = RolloutStore(pose_store), tmp_path / "latents"
 
     def opened(conditioning: str, keys: tuple[str, ...] = KEYS, **size: int) -> tuple[int, Any]:
         """Frames that had to be encoded, and what stands where actions do."""
@@ -291,7 +291,7 @@ def test_the_tokenizer_of_another_model_is_taken_as_it_is(
     assert_same_tokenizer(train_world_model(run), folder)
     assert load_world_model(run.out).config.tokenizer == load_world_model(folder).config.tokenizer
     assert sorted(p.name for p in (Path(run.out) / "training").iterdir()) == [
-        "dynamics.pt", "latents.npz",
+        "dynamics.pt", "latents",
     ]  # fmt: skip
     stages = {json.loads(line)["stage"] for line in (Path(run.out) / "metrics.jsonl").open()}
     assert stages == {"dynamics"}
