@@ -171,16 +171,21 @@ class DreamState:
 
 
 def _memory(tensors: dict[str, Tensor], names: list[str], grows: bool) -> State:
-    """The memory whose parts are called `memory.layers.INDEX.NAME` and `memory.NAME`.
+    """The memory whose parts are called `memory.layers.INDEX.NAME`, `memory.landmarks.NAME`, and
+    `memory.NAME`.
 
     `names` tells their order, which a file does not keep and `State.merge` relies on.
     """
     layers: dict[int, dict[str, Tensor]] = {}
+    landmarks: dict[str, Tensor] = {}
     parts = {}
     for name in names:
         kind, *place = name.split(".")
         if kind == "layers":
             layers.setdefault(int(place[0]), {})[place[1]] = tensors[f"memory.{name}"]
+        elif kind == "landmarks":
+            landmarks[place[0]] = tensors[f"memory.{name}"]
         else:
             parts[name] = tensors[f"memory.{name}"]
-    return State([layers[i] for i in range(len(layers))], grows=grows, **parts)
+    listed = [layers[i] for i in range(len(layers))]
+    return State(listed, grows=grows, landmarks=landmarks, **parts)

@@ -71,7 +71,8 @@ class TrainConfig:
     """A checkpoint folder whose tokenizer is used as it is; training it is then left out."""
     weights_from: str = ""
     """A checkpoint folder, or `bundled:NAME`, whose weights training begins with (fine-tuning): its
-    architecture is taken over, and its tokenizer is used as it is."""
+    architecture is taken over, and its tokenizer is used as it is. `architecture` may then set the
+    sampler, and give a model without landmarks some."""
     shortcut_passes: int = 0
     """With `weights_from`: K_max of shortcuts that the model is to learn besides
     (`DynamicsConfig.shortcut_passes`); 0 leaves it as it is."""
@@ -81,7 +82,11 @@ class TrainConfig:
     conditioning: str = "action"
     """`action`, or `pose`: frames are known by where they are seen from (see `pose`)."""
     pose: str = "agent_pos,agent_dir"
-    """Recorded infos that make up the pose, separated by commas."""
+    """Recorded infos that make up the pose, separated by commas; for a model with landmarks a
+    position of two numbers and a heading of one, or a direction of two."""
+    pose_drift: float = 0.1
+    """How far poses wander off in windows, as integrated ones do: up to this times the standard
+    deviation of a motion, per frame. For models with landmarks."""
     rewards: str = "auto"
     """`categories`: the rewards seen are the only ones there are. `continuous`: others lie between
     them. `auto` decides by how many there are, whether they are whole numbers and whether they
@@ -161,7 +166,12 @@ class TrainConfig:
     @property
     def pose_infos(self) -> tuple[str, ...]:
         """The infos that make up a pose; none if frames are conditioned on actions."""
-        return tuple(self.pose.split(",")) if self.conditioning == "pose" else ()
+        return self.landmark_infos if self.conditioning == "pose" else ()
+
+    @property
+    def landmark_infos(self) -> tuple[str, ...]:
+        """The infos that make up the poses of landmarks."""
+        return tuple(self.pose.split(","))
 
     def __post_init__(self) -> None:
         if isinstance(self.architecture, str):
@@ -170,16 +180,13 @@ class TrainConfig:
         object.__setattr__(self, "architecture", read_architecture(self.architecture))
         require_ranges(
             self,
-            {"threads": 0, "shortcut_passes": 0, "seed": 0},
+            {"threads": 0, "shortcut_passes": 0, "seed": 0, "pose_drift": 0.0},
             shares=("self_forcing_from", "shortcut_from"),
         )
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is float32 or bfloat16, not {self.dtype!r}")
-        if self.weights_from and (self.tokenizer_from or self.architecture):
-            raise ConfigError(
-                "weights_from brings tokenizer and architecture; leave out tokenizer_from and "
-                "architecture"
-            )
+        if self.weights_from and self.tokenizer_from:
+            raise ConfigError("weights_from brings a tokenizer; leave out tokenizer_from")
         if self.shortcut_passes and not self.weights_from:
             raise ConfigError(
                 "shortcut_passes is for a model that begins with weights_from; for a new one set "

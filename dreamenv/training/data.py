@@ -15,6 +15,7 @@ from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.timing import beginning
+from dreamenv.training.landmarks import Landmarks, planar_poses
 from dreamenv.training.latents import Rows, encoded
 from dreamenv.training.stretches import Stretches
 from dreamenv.world_model.model import WorldModel
@@ -72,8 +73,9 @@ class LatentWindows:
         stride: every so many frames of an episode make a window.
         retrace: share of windows that go forth and exactly back again.
         ends: share of windows that end where an episode terminated, if any did.
-        pose: infos that make up a pose, if that is what the model is conditioned on.
+        pose: infos that make up a pose, if the model is conditioned on poses or has landmarks.
         keep: standardise latents as the model has learnt to know them, whatever they now are.
+        drift: of the poses of landmarks (`TrainConfig.pose_drift`).
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class LatentWindows:
         ends: float = 0.0,
         pose: Sequence[str] = (),
         keep: bool = False,
+        drift: float = 0.0,
     ) -> None:
         self.window, self.stride, self.retrace, self.ends = window, stride, retrace, ends
         self.lengths = np.asarray(store.lengths) + 1  # frames, not steps
@@ -104,6 +107,11 @@ class LatentWindows:
             poses = [read_poses(store, i, pose) for i in range(store.num_episodes)]
             self.actions = np.concatenate(poses)
         self.rewards, self.terminated = rows.reward, rows.terminated
+        self.landmarks: Landmarks | None = None
+        memory = model.dynamics.landmarks
+        if memory is not None:
+            planar = planar_poses(store, pose)
+            self.landmarks = Landmarks(planar, self.lengths, memory.config, memory.recent, drift)
         self._stretches: dict[tuple[int, bool], Stretches] = {}
         for share, retraced in ((1 - retrace, False), (retrace, True)):
             if share and not self.stretches(window, retraced).episodes:
@@ -152,12 +160,17 @@ class LatentWindows:
         between = (index[:, :, None] - np.arange(self.stride)).clip(min=0)
         rewards = self.rewards[between].sum(-1)
         rewards[back] = np.nan  # nothing is received on the way back
+        sight, motions = None, None
+        if self.landmarks is not None:
+            sight, motions = self.landmarks.see(first, steps, valid, self.latents, rng)
         return Batch(
             torch.from_numpy(self.latents[index]).float(),
             torch.from_numpy(actions),
             torch.from_numpy(rewards),
             torch.from_numpy(self.terminated[index]),
             torch.from_numpy(valid),
+            sight,
+            motions,
         )
 
 

@@ -66,8 +66,13 @@ def without_effect(config: TrainConfig, model: WorldModelConfig) -> dict[str, st
            "window_growth above 0", "window_from")  # fmt: skip
     unless(config.segments > 1, "windows have one segment: set segments", "state_reset")
     posed = config.conditioning == "pose"
-    unless(posed, "frames are conditioned on actions: set conditioning pose",
-           "pose", "stride", "retrace")  # fmt: skip
+    landmarks = model.dynamics.landmarks.count > 0
+    unless(posed, "frames are conditioned on actions: set conditioning pose", "stride", "retrace")
+    unless(posed or landmarks, "nothing asks for poses: set conditioning pose, or give the model "
+           "landmarks", "pose")  # fmt: skip
+    unless(landmarks, "the model has no landmarks: set dynamics.landmarks.count in architecture",
+           "pose_drift", "objective.landmark_noise", "objective.landmark_dropout",
+           "objective.motion_weight")  # fmt: skip
     brought = "weights_from" if config.weights_from else "tokenizer_from"
     own = not (config.weights_from or config.tokenizer_from)
     unless(own, f"the tokenizer of {brought} is used as it is",

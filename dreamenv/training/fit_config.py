@@ -14,6 +14,7 @@ from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.spaces import require_action_space, space_to_dict
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
+from dreamenv.training.landmarks import planar_poses, typical_spacing
 from dreamenv.training.rewards import all_rewards, fit_rewards
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig
@@ -69,7 +70,7 @@ def model_config(
         if whole[name] != plain[name]:
             raise ConfigError(f"architecture cannot set {name}: the rollouts and options decide it")
     if config.weights_from:
-        return _source_config(config, fitted)
+        return _with_spacing(_source_config(config, fitted), config, store, resumed)
     if config.tokenizer_from:
         # The weights that are taken decide how large the tokenizer is.
         source, _ = read_config(checkpoint_folder(config.tokenizer_from))
@@ -85,7 +86,25 @@ def model_config(
                 f"the tokenizer of {config.tokenizer_from} is for frames of "
                 f"{source.frame_channels} channels, those of {store.path} have {channels}"
             )
-    return WorldModelConfig.from_dict(whole)
+    return _with_spacing(WorldModelConfig.from_dict(whole), config, store, resumed)
+
+
+def _with_spacing(
+    fitted: WorldModelConfig, config: TrainConfig, store: RolloutStore,
+    resumed: WorldModelConfig | None,
+) -> WorldModelConfig:  # fmt: skip
+    """The configuration with the spacing of landmarks measured, where it was left to training."""
+    landmarks = fitted.dynamics.landmarks
+    if not landmarks.count or landmarks.spacing:
+        return fitted
+    spacing = 0.0 if resumed is None else resumed.dynamics.landmarks.spacing
+    if not spacing:
+        few = range(min(store.num_episodes, EPISODES_FOR_SPACING))
+        poses = planar_poses(store, config.landmark_infos, few)
+        spacing = typical_spacing(poses, np.asarray(store.lengths)[few] + 1)
+    landmarks = dataclasses.replace(landmarks, spacing=spacing)
+    dynamics = dataclasses.replace(fitted.dynamics, landmarks=landmarks)
+    return dataclasses.replace(fitted, dynamics=dynamics)
 
 
 def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
@@ -104,6 +123,7 @@ def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelC
                 f"{config.weights_from} was trained with {name} {there}, but {config.data} and the "
                 f"options ask for {here}; begin from a checkpoint of the same environment"
             )
+    source = _changed_source(config, source)
     passes = config.shortcut_passes
     if not passes:
         return source
@@ -114,6 +134,21 @@ def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelC
         )
     dynamics = dataclasses.replace(source.dynamics, shortcut_passes=passes)
     return dataclasses.replace(source, dynamics=dynamics)
+
+
+def _changed_source(config: TrainConfig, source: WorldModelConfig) -> WorldModelConfig:
+    """The configuration to begin with, with what a run may change of it changed."""
+    plain = source.to_dict()
+    changed = overlay(plain, config.architecture)
+    kept = overlay(changed, {"sampler": plain["sampler"]})
+    if not source.dynamics.landmarks.count:
+        kept = overlay(kept, {"dynamics": {"landmarks": plain["dynamics"]["landmarks"]}})
+    if json.dumps(kept) != json.dumps(plain):
+        raise ConfigError(
+            f"weights_from brings its architecture: beside it, architecture may set the sampler, "
+            f"and landmarks of a model that has none, which {config.architecture} goes beyond"
+        )
+    return WorldModelConfig.from_dict(changed)
 
 
 def overlay(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +168,9 @@ def _pose_box(keys: Sequence[str], *stores: RolloutStore) -> ActionConfig:
     low = np.floor(np.min([p.min(0) for p in poses], 0))
     high = np.maximum(np.ceil(np.max([p.max(0) for p in poses], 0)), low + 1)
     return ActionConfig(low=tuple(map(float, low)), high=tuple(map(float, high)))
+
+
+EPISODES_FOR_SPACING = 64
 
 
 def within(poses: ActionConfig, model: WorldModelConfig) -> bool:

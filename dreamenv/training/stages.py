@@ -125,6 +125,15 @@ def measure_change(model: WorldModel, data: LatentWindows, seed: int) -> None:
     model.dynamics.change.copy_(change.square().mean().sqrt())
 
 
+def measure_motion(model: WorldModel, data: LatentWindows) -> None:
+    """Tell a pose tracker that is new how far motions go."""
+    if model.dynamics.landmarks is None or data.landmarks is None:
+        return
+    scale = model.dynamics.landmarks.tracker.scale
+    if bool((scale == 1).all()):
+        scale.copy_(data.landmarks.scale)
+
+
 def compile_layers(model: WorldModel) -> None:
     """Compile the dynamics' layers, each for every shape, for training and for looking."""
     torch._dynamo.config.recompile_limit = 8 * len(model.dynamics.layers)  # torch stops at 8

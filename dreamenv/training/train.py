@@ -21,6 +21,7 @@ from dreamenv.training.run_folder import card, enter_run_folder
 from dreamenv.training.stages import (
     compile_layers,
     measure_change,
+    measure_motion,
     train_dynamics,
     train_tokenizer,
 )
@@ -81,11 +82,13 @@ def _train(plan: Plan, config: TrainConfig) -> None:
         config.stride,
         config.retrace,
         config.ends,
-        config.pose_infos,
+        config.landmark_infos,
         keep=bool(plan.resumed or config.weights_from),
+        drift=config.pose_drift,
     )
     if not config.weights_from:  # which were trained under the value that came with them
         measure_change(model, data, config.seed)
+    measure_motion(model, data)
     clips = held_out_clips(plan.held_out, model.config.frame_size, config.stride, config.pose_infos)
     model.dynamics.checkpoint_activations = config.checkpoint_activations
     if config.compile:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.plain import from_plain
+from dreamenv.world_model.landmark_config import LandmarkConfig
 
 T = typing.TypeVar("T")
 
@@ -182,6 +183,11 @@ class DynamicsConfig:
     unit size, head by head, so that an old memory speaks as loudly as a new one."""
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
+    ssm_half_life: tuple[float, float] = (0.0, 0.0)
+    """Half-lives in frames, whatever the block, that the heads of a new scan start with, spread
+    evenly by their logarithm; (0, 0): those of mamba-ssm, which are of tokens."""
+    landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
+    """A memory of views by the pose they were seen from; none by default."""
     shortcut_passes: int = 0
     """K_max of shortcut forcing, a power of two: the network is told how far a denoising pass
     jumps, 1/K for K = 1, 2, 4 … K_max. 0: it is not told, and always names the whole frame."""
@@ -196,7 +202,7 @@ class DynamicsConfig:
             self,
             *(f.name for f in dataclasses.fields(self)
               if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range", "ssm_recall",
-                                "shortcut_passes")),
+                                "ssm_half_life", "landmarks", "shortcut_passes")),
         )  # fmt: skip
         if not 1 <= len(self.scan_blocks) <= MOST_LAYERS:
             raise ConfigError(
@@ -229,6 +235,13 @@ class DynamicsConfig:
                 "dynamics.ssm_expand · width must be a multiple of dynamics.ssm_head_dim: "
                 f"{self.ssm_expand} · {self.width}, {self.ssm_head_dim}"
             )
+        lives = self.ssm_half_life
+        if lives != (0, 0) and not 0 < lives[0] <= lives[1] <= MOST_FRAMES:
+            raise ConfigError(
+                "dynamics.ssm_half_life is from above 0 up to at most "
+                f"{MOST_FRAMES} frames, or 0 to 0, not {lives}"
+            )
+        self.landmarks.require_network(len(self.scan_blocks), self.attention)
         passes = self.shortcut_passes
         if not 0 <= passes <= MOST or passes & (passes - 1):
             raise ConfigError(f"dynamics.shortcut_passes is 0 or a power of two, not {passes}")
@@ -274,6 +287,11 @@ class WorldModelConfig:
         if self.conditioning not in CONDITIONINGS:
             raise ConfigError(
                 f"conditioning is one of {', '.join(CONDITIONINGS)}, not {self.conditioning!r}"
+            )
+        if self.conditioning == "pose" and self.dynamics.landmarks.count:
+            raise ConfigError(
+                "landmarks are for worlds that actions move through; conditioning pose tells poses "
+                "already: set landmarks.count to 0"
             )
         if self.conditioning == "pose" and self.actions.discrete:
             raise ConfigError("poses are a box of numbers: give actions low and high")

@@ -70,8 +70,8 @@ class WorldModel(nn.Module):
         """The memory of `slots` dreams before their first frame."""
         state = self.dynamics.initial_state(slots)
         if self.compute_dtype != torch.float32:  # as the layers will leave them, so bytes stay
-            for layer in state.layers:
-                for name in layer.keys() & {"conv", "keys", "values"}:
+            for layer in (*state.layers, state.landmarks):
+                for name in layer.keys() & {"conv", "keys", "values", "views"}:
                     layer[name] = layer[name].to(self.compute_dtype)
         return state
 
@@ -98,8 +98,9 @@ class WorldModel(nn.Module):
         if reuse and frames.shape[1] == 1 and can_step(self.dynamics):
             stepper, state = self.stepper(), _writable(state)
             view = View(1.0, self.dynamics.finest_jump)
-            shared = stepper.begin(state)
-            written = stepper.write(state, shared, latents[:, 0], view, actions[:, 0])
+            frame, action = latents[:, 0], actions[:, 0]
+            shared = stepper.begin(state, action, frame)
+            written = stepper.write(state, shared, frame, view, action)
             return written.state, self._told(stepper, written)[:, None]
         return self.observe_latents(state, latents, actions)
 

@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.ranges import require_ranges
+from dreamenv.world_model.batch import Batch, changed
 from dreamenv.world_model.diffusion import add_noise, sample_levels
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.network.heads import OutcomeHead
+from dreamenv.world_model.network.landmarks import Sight
 from dreamenv.world_model.network.operations import targets_of_training
+from dreamenv.world_model.network.pose_tracker import PoseTracker
 from dreamenv.world_model.state import State
 
 SCHEMES = ("diffusion_forcing", "clean_state")
-
-
-@dataclass
-class Batch:
-    """Windows of rollouts in model time, (b, t, …)."""
-
-    latents: Tensor
-    """Standardised latents (b, t, tokens, channels)."""
-    actions: Tensor
-    """The action that led to each frame; −1 or NaN where a window begins."""
-    rewards: Tensor
-    """The reward on arriving at each frame; NaN where it is unknown, and not scored."""
-    terminated: Tensor
-    """Whether the episode terminated on arriving at each frame."""
-    valid: Tensor = None  # type: ignore[assignment]
-    """Whether each frame is one: windows that hold fewer frames are padded at their end with
-    anything finite. Nothing of that is scored, nor seen by any frame. Default: all are."""
-
-    def __post_init__(self) -> None:
-        if self.valid is None:
-            self.valid = torch.ones_like(self.terminated, dtype=torch.bool)
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with every part of it changed alike."""
-        return Batch(*map(change, vars(self).values()))
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
-        return self.each(lambda part: part.to(device))
-
-    def split(self, segments: int) -> list[Batch]:
-        """Consecutive segments of the windows, of equal length."""
-        parts = [part.chunk(segments, 1) for part in vars(self).values()]
-        return [Batch(*part) for part in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -81,15 +50,23 @@ class ObjectiveConfig:
     """Of the rewards' loss beside that of latents, which has weight 1."""
     continuation_weight: float = 0.1
     """Of the loss of whether the episode goes on."""
+    landmark_noise: float = 0.2
+    """Half of the landmarks that training shows carry noise up to this level."""
+    landmark_dropout: float = 0.1
+    """Share of windows that are shown no landmarks."""
+    motion_weight: float = 0.1
+    """Of the loss of motions, measured and expected, of models with a landmark memory."""
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ConfigError(f"unknown scheme {self.scheme!r}; there are {', '.join(SCHEMES)}")
-        shares = ("clean_prefix", "pure_noise", "context_noise", "self_forcing", "shortcut")
+        shares = ("clean_prefix", "pure_noise", "context_noise", "self_forcing", "shortcut",
+                  "landmark_noise", "landmark_dropout")  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
-        least = {"reward_weight": 0.0, "continuation_weight": 0.0, "self_forcing_rounds": 1}
+        weights = dict.fromkeys(("reward_weight", "continuation_weight", "motion_weight"), 0.0)
+        least = weights | {"self_forcing_rounds": 1}
         require_ranges(self, least, prefix="objective.")
 
 
@@ -118,6 +95,7 @@ def dynamics_loss(
     shape = (batch.latents.shape[0], batch.latents.shape[1])
     if state is None:
         state = dynamics.initial_state(shape[0])
+    sight = _shown(batch.sight, config, generator)
     after_first = batch.valid.to(batch.latents)
     after_first[:, 0] *= state.frames > 0
     if config.scheme == "diffusion_forcing" or isinstance(dynamics, BidirectionalDynamics):
@@ -129,19 +107,20 @@ def dynamics_loss(
         if isinstance(dynamics, BidirectionalDynamics):
             written = dynamics.denoise_padded(write, batch.actions, batch.valid.sum(1))
         else:
-            state, written, _ = dynamics(state, write, batch.actions)
+            state, written, _ = dynamics(state, write, batch.actions, sight=sight)
         scored = scored.to(after_first) * after_first
         denoising = _denoising_loss(written, batch.latents, scored)
     else:
         level = context_levels(shape, config.context_noise, generator)
         write = _view(batch.latents, level, generator)
         if config.self_forcing > 0:
-            write = _predicted_context(dynamics, state, batch, write, config, generator)
+            write = _predicted_context(dynamics, state, batch, write, config, generator, sight)
         level = 0.98 * sample_levels(shape, generator, config.pure_noise)
         read, target = _view(batch.latents, level, generator), batch.latents
         if dynamics.finest_jump and config.shortcut > 0:
-            read, target = _with_shortcuts(dynamics, state, batch, write, read, config, generator)
-        state, written, seen = dynamics(state, write, batch.actions, read)
+            shortcuts = dynamics, state, batch, write, read, config, generator, sight
+            read, target = _with_shortcuts(*shortcuts)
+        state, written, seen = dynamics(state, write, batch.actions, read, sight=sight)
         assert seen is not None
         denoising = _denoising_loss(seen, target, after_first)
     clean = after_first * (write.level > 0.75) * batch.rewards.isfinite()
@@ -157,7 +136,45 @@ def dynamics_loss(
         + config.reward_weight * losses["reward"]
         + config.continuation_weight * losses["continuation"]
     )
+    if dynamics.landmarks is not None and batch.motions is not None:
+        losses["motion"] = motion_loss(dynamics.landmarks.tracker, batch, generator)
+        losses["total"] = losses["total"] + config.motion_weight * losses["motion"]
     return losses, state
+
+
+def motion_loss(tracker: PoseTracker, batch: Batch, generator: torch.Generator) -> Tensor:
+    """How far measured and expected motions are off, in standard deviations of motions.
+
+    Scored where the frame before and the one before that are known. Motions and latents are given
+    with small errors, such as those that the tracker itself makes.
+    """
+    assert batch.motions is not None
+    known = batch.valid[:, 2:]
+
+    def disturbed(x: Tensor, by: float) -> Tensor:
+        return x + by * torch.randn(x.shape, generator=generator).to(x)
+
+    frames = disturbed(batch.latents, 0.1)
+    motion = disturbed(batch.motions[:, 1:-1] / tracker.scale, 0.1) * tracker.scale
+    true = batch.motions[:, 2:][known] / tracker.scale
+    previous, frame, action = frames[:, 1:-1][known], frames[:, 2:][known], batch.actions[:, 2:]
+    given = previous, motion[known], action[known].unsqueeze(1)
+    errors = [tracker(*given, seen) / tracker.scale - true for seen in (None, frame)]
+    return sum((F.smooth_l1_loss(x, 0 * x, beta=0.1) for x in errors), torch.zeros(()).to(true))
+
+
+def _shown(
+    sight: Sight | None, config: ObjectiveConfig, generator: torch.Generator
+) -> Sight | None:
+    """Landmarks as training shows them: noisy, and in some windows none."""
+    if sight is None:
+        return None
+    level = context_levels(tuple(sight.held.shape), config.landmark_noise, generator)
+    noise = torch.randn(sight.views.shape, generator=generator).to(sight.views)
+    level = level.to(sight.views)[..., None, None]
+    drop = torch.rand(len(sight.held), generator=generator) < config.landmark_dropout
+    held = sight.held & ~drop.to(sight.held.device)[:, None, None]
+    return sight._replace(views=level * sight.views + (1 - level) * noise, held=held)
 
 
 def forcing_levels(
@@ -189,7 +206,7 @@ def _whole_numbers(low: Tensor, high: Tensor, generator: torch.Generator) -> Ten
     return torch.minimum(low + (share * (high - low)).long(), high - 1)
 
 
-def context_levels(shape: tuple[int, int], noise: float, generator: torch.Generator) -> Tensor:
+def context_levels(shape: tuple[int, ...], noise: float, generator: torch.Generator) -> Tensor:
     """Signal levels of written frames: half are clean, half carry noise up to `noise`."""
     level = 1 - noise * torch.rand(shape, generator=generator)
     return torch.where(torch.rand(shape, generator=generator) < 0.5, 1.0, level)
@@ -224,6 +241,7 @@ def _predicted_context(
     write: Stream,
     config: ObjectiveConfig,
     generator: torch.Generator,
+    sight: Sight | None = None,
 ) -> Stream:
     """Replace the later frames of some rows by what the model predicts for them.
 
@@ -239,10 +257,12 @@ def _predicted_context(
     replace = (torch.arange(frames) >= start).to(write.level.device)
     latents, level = write.noisy[:rows], write.level[:rows]
     actions = batch.actions[:rows]
+    sight = changed(sight, lambda part: part[:rows])
     unseen = torch.zeros(rows, frames)
     for _ in range(config.self_forcing_rounds):
         read = _view(batch.latents[:rows], unseen, generator)
-        _, _, seen = dynamics(state.select(slice(rows)), Stream(latents, level), actions, read)
+        memory, context = state.select(slice(rows)), Stream(latents, level)
+        _, _, seen = dynamics(memory, context, actions, read, sight=sight)
         assert seen is not None
         latents = torch.where(replace[..., None, None], seen.latents, latents)
         level = torch.where(replace, 1.0, level)
@@ -258,6 +278,7 @@ def _with_shortcuts(
     read: Stream,
     config: ObjectiveConfig,
     generator: torch.Generator,
+    sight: Sight | None = None,
 ) -> tuple[Stream, Tensor]:
     """Let some rows of `read` ask for jumps of 1/K, and what all rows are then to predict.
 
@@ -277,9 +298,10 @@ def _with_shortcuts(
     start = _view(batch.latents[chosen], level, generator)
     context = Stream(write.noisy[chosen], write.level[chosen])
     memory, actions = state.select(slice(state.slots - rows, None)), batch.actions[chosen]
+    sight = changed(sight, lambda part: part[chosen])
 
     def direction(view: Stream) -> Tensor:
-        _, _, seen = dynamics(memory, context, actions, view)
+        _, _, seen = dynamics(memory, context, actions, view, sight=sight)
         assert seen is not None
         return (seen.latents - view.noisy) / (1 - view.level)[..., None, None]
 

@@ -45,7 +45,7 @@ def sample_frame(
     Returns:
         The frame's latents (b, latents, channels), and what writing it gave.
     """
-    shared = stepper.begin(state)
+    shared = stepper.begin(state, action)
     latents = noise[:, 0]
     for before, after in sampling_levels(passes):
         pull = (after - before) / (1 - before)

@@ -6,7 +6,7 @@ Tensors whose size never changes, except for the cache of full causal attention.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,18 +41,23 @@ class State:
     """Number of frames committed so far, (slots,), int64."""
     grows: bool = False
     """Whether a frame adds to the size: so the cache of full causal attention does."""
+    landmarks: LayerState = field(default_factory=dict)
+    """The landmark memory, of models that have one (`network/landmarks.py`)."""
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> State:
+        # In the order of `named_tensors`.
         layers = [{name: change(layer[name]) for name in sorted(layer)} for layer in self.layers]
-        return State(
-            layers, change(self.latents), change(self.level), change(self.frames), self.grows
-        )
+        landmarks = {name: change(self.landmarks[name]) for name in sorted(self.landmarks)}
+        rest = change(self.latents), change(self.level), change(self.frames)
+        return State(layers, *rest, self.grows, landmarks)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of every part, in a fixed order."""
         for i, layer in enumerate(self.layers):
             for name in sorted(layer):
                 yield f"layers.{i}.{name}", layer[name]
+        for name in sorted(self.landmarks):
+            yield f"landmarks.{name}", self.landmarks[name]
         yield "latents", self.latents
         yield "level", self.level
         yield "frames", self.frames
@@ -206,6 +211,9 @@ class State:
                     return f"{name} must be actions, or none, of the shape {tuple(shape)}"
             elif not of_floats(tensor, tuple(shape)):
                 return f"{name} must be finite floats of the shape {tuple(shape)}"
+        ages = other.landmarks.get("age")
+        if ages is not None and not bool((ages >= 0).all()):
+            return "landmarks are of an age of 0 frames or more"
         if not bool(((other.level >= 0) & (other.level <= 1)).all()):
             return f"signal levels are from 0 to 1, not {other.level.tolist()}"
         return ""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
+from dreamenv.world_model.network.landmarks import Sight, Sighting
 from dreamenv.world_model.state import State
 
 
@@ -43,6 +44,7 @@ class BidirectionalDynamics(Dynamics):
         actions: Tensor,
         read: Stream | None = None,
         keep: bool = True,
+        sight: Sight | Sighting | None = None,
     ) -> tuple[State, Prediction, Prediction | None]:
         """Predict every frame as the last one of its window; see `Dynamics.forward`."""
         (memory,) = state.layers

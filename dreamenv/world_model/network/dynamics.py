@@ -13,8 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from dreamenv.world_model.config import DynamicsConfig
 from dreamenv.world_model.diffusion import belief
 from dreamenv.world_model.network.conditioning import ActionEmbedding, PoseEmbedding
+from dreamenv.world_model.network.landmarks import LandmarkMemory, LandmarkReader, Sight, Sighting
 from dreamenv.world_model.network.layers import DynamicsLayer, Streams
+from dreamenv.world_model.network.operations import TORCH
+from dreamenv.world_model.network.pose_tracker import PoseTracker
 from dreamenv.world_model.state import State
+
+ACTION_WIDTH = 64
+"""Of the embedding of actions that the pose tracker takes."""
 
 
 class Stream(NamedTuple):
@@ -79,6 +85,9 @@ class Dynamics(nn.Module):
         self.layers = nn.ModuleList(
             DynamicsLayer(config, token_grid, block) for block in config.scan_blocks
         )
+        self.landmarks: LandmarkMemory | None = None
+        if config.landmarks.count:
+            self.landmarks = self._make_landmarks(conditioning)
         self.output = nn.Linear(config.width, token_channels)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
@@ -86,6 +95,18 @@ class Dynamics(nn.Module):
         """Whether layers are computed again for the gradient, for less memory in training."""
         # Standard deviation of the change from frame to frame, measured on the training data.
         self.register_buffer("change", torch.ones(()))
+
+    def _make_landmarks(self, conditioning: ActionEmbedding | PoseEmbedding) -> LandmarkMemory:
+        config, latents = self.config, (self.latent_count, self.latent_channels)
+        assert isinstance(conditioning, ActionEmbedding), "poses are told already"
+        embedding = ActionEmbedding(conditioning.config, ACTION_WIDTH)
+        size = math.prod(latents)
+        tracker = PoseTracker(embedding, ACTION_WIDTH, size, config.landmarks.tracker_width)
+        recent = config.attention_window if config.attention == "window" else 0
+        return LandmarkMemory(
+            config.landmarks, config.width, config.condition_width, config.attention_head_dim,
+            recent, latents, tracker,
+        )  # fmt: skip
 
     @property
     def finest_jump(self) -> int:
@@ -108,7 +129,8 @@ class Dynamics(nn.Module):
         latents = like.detach().new_zeros(slots, self.latent_count, self.latent_channels)
         frames = torch.zeros(slots, dtype=torch.int64, device=like.device)
         grows = self.config.attention == "full"
-        return State(memories, latents, latents.new_zeros(slots), frames, grows)
+        places = {} if self.landmarks is None else self.landmarks.initial_state(slots, latents)
+        return State(memories, latents, latents.new_zeros(slots), frames, grows, places)
 
     def forward(
         self,
@@ -117,6 +139,7 @@ class Dynamics(nn.Module):
         actions: Tensor,
         read: Stream | None = None,
         keep: bool = True,
+        sight: Sight | Sighting | None = None,
     ) -> tuple[State, Prediction, Prediction | None]:
         """Predict every frame of one or two streams.
 
@@ -127,6 +150,9 @@ class Dynamics(nn.Module):
             read: other views of the same frames; each sees the written frames strictly before
                 it, as when a new frame is imagined.
             keep: False only looks: the memory is returned as it was, and computing it is saved.
+            sight: what the frames have of landmarks, where that is known: training knows it from
+                recorded poses, and then the landmark memory is left as it was. By default written
+                frames are real ones, which are followed through the memory.
 
         Returns:
             The memory after the last written frame, and the prediction of each stream.
@@ -135,20 +161,48 @@ class Dynamics(nn.Module):
             torch.cat([state.latents.unsqueeze(1), write.noisy[:, :-1]], 1),
             torch.cat([state.level.unsqueeze(1), write.level[:, :-1]], 1),
         )
+        places = state.landmarks
+        if self.landmarks is not None and sight is None:
+            before = state.latents, state.level
+            sight, places = self.landmarks.follow(places, *before, actions, write.noisy)
         x, c = self._enter(write, read, previous, actions)
+        if isinstance(sight, Sight):
+            assert self.landmarks is not None
+            sight = self.landmarks.encode(sight)
+        if sight is not None:
+            x = (x[0] + sight.moved, None if x[1] is None else x[1] + sight.moved)
         levels: Streams = (write.level, None if read is None else read.level)
         layers = []
-        for layer, layer_state in zip(self.layers, state.layers, strict=True):
+        for i, (layer, layer_state) in enumerate(zip(self.layers, state.layers, strict=True)):
+            if sight is not None and i in self.config.landmarks.layers:
+                x = self._see_landmarks(x, c, sight, self.config.landmarks.layers.index(i))
             x, new = self.through(layer, x, c, layer_state, levels, state.frames, keep)
             layers.append(new)
         written = self._predict(x[0], write, previous)
         if not keep:
             return state, written, None
         frames = state.frames + write.noisy.shape[1]
-        new_state = State(layers, write.noisy[:, -1], write.level[:, -1], frames, state.grows)
+        last = write.noisy[:, -1], write.level[:, -1]
+        new_state = State(layers, *last, frames, state.grows, places)
         if read is None or x[1] is None:
             return new_state, written, None
         return new_state, written, self._predict(x[1], read, previous)
+
+    def _see_landmarks(self, x: Streams, c: Streams, sight: Sighting, number: int) -> Streams:
+        """Both streams after one of the layers' looks at landmarks, which they share."""
+        assert self.landmarks is not None
+        reader = cast(LandmarkReader, self.landmarks.readers[number])
+        keys, values = sight.keys[number], sight.values[number]
+        seen: list[Tensor | None] = []
+        for tokens, condition in zip(x, c, strict=True):
+            if tokens is None or condition is None:
+                seen.append(None)
+                continue
+            scale, shift, gate = reader.modulation(condition).unsqueeze(2).chunk(3, -1)
+            tokens, normed = TORCH.enter(tokens, scale, shift)
+            found = reader.attend(normed, keys, values, sight.mask)
+            seen.append(TORCH.leave(tokens, gate, found))
+        return cast(Streams, tuple(seen))
 
     def through(self, layer: nn.Module, *inputs: Any) -> Any:
         """What a layer makes of its inputs; if so wished, without keeping how it got there."""

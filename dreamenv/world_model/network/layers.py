@@ -61,6 +61,8 @@ class BlockScan(nn.Module):
         self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         step = torch.empty(self.heads).uniform_(*map(math.log, config.ssm_step_range)).exp()
         self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
+        if config.ssm_half_life[0]:
+            self._live_for(step, *config.ssm_half_life)
         # What a token is itself drowns what it remembers; the residual path has it anyway.
         self.skip = nn.Parameter(torch.full((self.heads,), 0.0 if self.recall else 1.0))
         self._address_by_similarity()
@@ -72,6 +74,13 @@ class BlockScan(nn.Module):
         self.project.weight[first + n : first + 2 * n] = self.project.weight[first : first + n]
         if not self.recall:
             self.conv_weight[:, -n:] = self.conv_weight[:, -2 * n : -n]
+
+    @torch.no_grad()
+    def _live_for(self, step: Tensor, shortest: float, longest: float) -> None:
+        """Start with half-lives in frames: at its initial Δ a head halves in as many tokens."""
+        frames = torch.logspace(math.log10(shortest), math.log10(longest), self.heads)
+        tokens = frames * self.block[0] * self.block[1]
+        self.log_a.copy_((math.log(2) / (tokens * step)).log())
 
     def initial_state(self, slots: int, like: Tensor) -> dict[str, Tensor]:
         """SSM state and, where there is a convolution, its tail before the first frame."""

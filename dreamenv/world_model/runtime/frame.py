@@ -8,7 +8,7 @@ CPUs compute faster than bfloat16, and the memory is overwritten instead of copi
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,12 +18,20 @@ from dreamenv.world_model.diffusion import belief
 from dreamenv.world_model.network.conditioning import ActionEmbedding
 from dreamenv.world_model.network.dynamics import Dynamics
 from dreamenv.world_model.network.heads import Outcome, OutcomeHead
+from dreamenv.world_model.network.landmarks import Sighting
 from dreamenv.world_model.network.layers import DynamicsLayer
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.runtime.cuda.graphs import StepGraphs
+from dreamenv.world_model.runtime.frame_landmarks import LandmarkStepper
 from dreamenv.world_model.runtime.frame_layers import LayerStepper, Product, versions
-from dreamenv.world_model.runtime.protocol import Shared, View, Written
-from dreamenv.world_model.state import State
+from dreamenv.world_model.runtime.protocol import (
+    Shared,
+    View,
+    Written,
+    look_at_landmarks,
+    remember_landmark,
+)
+from dreamenv.world_model.state import LayerState, State
 
 
 class FrameStepper:
@@ -44,7 +52,11 @@ class FrameStepper:
         self.output = Product(dynamics.output, dtype)
         self.graphs = StepGraphs()
         """Recorded steps, on CUDA; they know where the weights made here are."""
+        self.landmarks: LandmarkStepper | None = None
+        if dynamics.landmarks is not None:
+            self.landmarks = LandmarkStepper(dynamics.landmarks, dtype, self.wide)
         self._tables: dict[View, Tensor] = {}
+        self._looks: dict[View, Tensor] = {}
         modules = (dynamics, tokenizer)
         self._sources = [x for m in modules for x in (*m.parameters(), *m.buffers())]
         self._versions = versions(self._sources)
@@ -53,8 +65,22 @@ class FrameStepper:
         """Whether products are to be in `dtype` and the weights are still those it was made of."""
         return dtype == self.dtype and versions(self._sources) == self._versions
 
-    def begin(self, state: State) -> Shared:
-        """What all passes over one frame share: per layer, past keys and values, then a mask."""
+    def begin(self, state: State, actions: Tensor, frame: Tensor | None = None) -> Shared:
+        """See `Stepper`."""
+        return Shared(self.gather(state), *self.sighting(state, actions, frame))
+
+    def sighting(
+        self, state: State, actions: Tensor, frame: Tensor | None
+    ) -> tuple[Sighting | None, LayerState]:
+        """What the frame has of landmarks, and their memory at its pose."""
+        with self._autocast():
+            sighting, memory = look_at_landmarks(self.dynamics, state, actions, frame)
+        if sighting is not None and self.landmarks is not None:
+            sighting = self.landmarks.sighting(sighting)
+        return sighting, memory
+
+    def gather(self, state: State) -> list[Any]:
+        """What passes share of the layers: past keys and values of each, then a mask."""
         caches = [layer.gather(past) for layer, past in zip(self.layers, state.layers, strict=True)]
         window = self.layers[0].window
         ages = torch.arange(window, 0, -1, device=state.frames.device)
@@ -78,11 +104,13 @@ class FrameStepper:
             actions: (b, …), the action that led to the frame.
             keep: whether the frame enters the memory.
         """
-        x = self.enter(noisy, state)
+        x = self.enter(noisy, state, shared)
         table, rows = self.modulations(view, actions)
-        modulations = table[rows]
+        modulations, looks = table[rows], self.looks(view, actions)
         for i, (layer, memory) in enumerate(zip(self.layers, state.layers, strict=True)):
-            layer(x, modulations[:, i], memory, shared[i], shared[-1], keep)
+            if self.looks_before(i):
+                self.look(x, i, looks, shared)
+            layer(x, modulations[:, i], memory, shared.parts[i], shared.parts[-1], keep)
         return F.rms_norm(x, x.shape[-1:])
 
     def denoise(
@@ -99,7 +127,8 @@ class FrameStepper:
         """Write a frame into the memory, in place; the rest of the state is made anew."""
         features, regions = self.keep(state, shared, noisy, view, actions)
         levels = torch.full_like(state.level, view.level)
-        after = State(state.layers, noisy, levels, state.frames + 1, state.grows)
+        places = remember_landmark(self.dynamics, shared, noisy)
+        after = State(state.layers, noisy, levels, state.frames + 1, state.grows, places)
         return Written(features, regions, after)
 
     def keep(
@@ -114,11 +143,21 @@ class FrameStepper:
         with self._autocast():
             return head(features)
 
-    def enter(self, noisy: Tensor, state: State) -> Tensor:
-        """Tokens (b, n, d) of a noisy view and the frame before."""
+    def enter(self, noisy: Tensor, state: State, shared: Shared) -> Tensor:
+        """Tokens (b, n, d) of a noisy view, the frame before and how the pose has moved."""
         joined = torch.cat([noisy, state.latents], -1).unsqueeze(1)
         tokens = self.dynamics._to_tokens(joined).squeeze(1)
-        return self.project(tokens) + self.dynamics.position
+        x = self.project(tokens) + self.dynamics.position
+        return x if shared.sighting is None else x.add_(shared.sighting.moved[:, 0])
+
+    def looks_before(self, layer: int) -> bool:
+        """Whether tokens look at landmarks before this layer."""
+        return self.landmarks is not None and layer in self.landmarks.layers
+
+    def look(self, x: Tensor, layer: int, looks: Tensor | None, shared: Shared) -> None:
+        """Add to tokens what they find among landmarks, in place."""
+        assert self.landmarks is not None and looks is not None and shared.sighting is not None
+        self.landmarks.look(x, layer, looks, shared.sighting)
 
     def predict(self, tokens: Tensor, state: State, noisy: Tensor, level: float) -> Tensor:
         """Clean latents (b, latents, channels) from the tokens of a noisy view."""
@@ -155,12 +194,29 @@ class FrameStepper:
             self._tables[view] = self._modulate(view, embed.table.weight)
         return self._tables[view], torch.where(actions < 0, embed.config.n, actions)
 
-    def _modulate(self, view: View, action: Tensor) -> Tensor:
-        dynamics = self.dynamics
+    def looks(self, view: View, actions: Tensor) -> Tensor | None:
+        """Scales, shifts and gates (b, looks, 3, d) of looks at landmarks, if there are any."""
+        if self.landmarks is None:
+            return None
+        embed = cast(ActionEmbedding, self.dynamics.action)
+        if not embed.config.discrete:
+            with self._autocast():
+                return self.landmarks.modulation(self._condition(view, embed(actions)))
+        if view not in self._looks:
+            with self._autocast():
+                condition = self._condition(view, embed.table.weight)
+                self._looks[view] = self.landmarks.modulation(condition)
+        return self._looks[view][torch.where(actions < 0, embed.config.n, actions)]
+
+    def _condition(self, view: View, action: Tensor) -> Tensor:
         level = torch.full(action.shape[:1], view.level, dtype=self.wide, device=action.device)
         jump = torch.full(action.shape[:1], view.jump, device=action.device)
+        return F.silu(self.dynamics.embed_view(level, jump) + action)
+
+    def _modulate(self, view: View, action: Tensor) -> Tensor:
+        dynamics = self.dynamics
         with self._autocast():
-            condition = F.silu(dynamics.embed_view(level, jump) + action)
+            condition = self._condition(view, action)
             layers = cast(list[DynamicsLayer], dynamics.layers)
             joined = torch.stack([layer.modulation(condition) for layer in layers], 1)
         modulation = joined.to(self.wide).unflatten(-1, (-1, dynamics.position.shape[-1]))

@@ -33,7 +33,7 @@ class LayerStepper:
         scale, shift, gate = (modulation[:, i::3].unsqueeze(2) for i in range(3))
 
         def normed(part: int) -> Tensor:
-            return torch.addcmul(shift[:, part], x * _rms_factor(x), scale[:, part])
+            return torch.addcmul(shift[:, part], x * rms_factor(x), scale[:, part])
 
         x.addcmul_(gate[:, 0], self.scan(normed(0), memory, keep))
         x.addcmul_(gate[:, 1], self.attention(normed(1), memory, cache, mask, keep))
@@ -80,7 +80,7 @@ class ScanStepper:
             decay = decay.cumsum(1)
         y = self._scan(x, b, c, step, decay, memory["ssm"].flatten(0, 1), keep)
         y = y.mul_(F.silu(gate.to(y.dtype)))
-        y = self.out(y.mul_(_rms_factor(y))).view(slots, count, -1)
+        y = self.out(y.mul_(rms_factor(y))).view(slots, count, -1)
         return y if self.order is None else y[:, self.back]
 
     def _convolve(self, mixed: Tensor, tail: Tensor, keep: bool) -> Tensor:
@@ -164,7 +164,7 @@ class AttentionStepper:
         projected = self.qkv(tokens).unflatten(-1, (3, -1, self.head_dim))
         value = projected[:, :, 2]
         query_key = projected[:, :, :2].to(cache.dtype)
-        query_key = query_key * _rms_factor(query_key) * self.norm
+        query_key = query_key * rms_factor(query_key) * self.norm
         if keep:
             for name, new in (("keys", query_key[:, :, 1]), ("values", value)):
                 past = memory[name]
@@ -196,7 +196,7 @@ def versions(tensors: list[Tensor]) -> list[int]:
     return [tensors[0].data_ptr(), *[tensor._version for tensor in tensors]]
 
 
-def _rms_factor(x: Tensor) -> Tensor:
+def rms_factor(x: Tensor) -> Tensor:
     """What `F.rms_norm` multiplies with, (…, 1)."""
     square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
     return square.div_(x.shape[-1]).add_(torch.finfo(x.dtype).eps).rsqrt_()

@@ -7,11 +7,21 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from dreamenv.world_model.network.dynamics import Dynamics
 from dreamenv.world_model.network.heads import Outcome, OutcomeHead
-from dreamenv.world_model.state import State
+from dreamenv.world_model.network.landmarks import Sighting
+from dreamenv.world_model.state import LayerState, State
 
-Shared = list[Any]
-"""What all passes over one frame share; only the stepper that made it knows what it is."""
+
+class Shared(NamedTuple):
+    """What all passes over one frame share."""
+
+    parts: list[Any]
+    """Only the stepper that made them knows what they are."""
+    sighting: Sighting | None = None
+    """What the frame has of landmarks, of models that have such a memory."""
+    landmarks: LayerState = {}
+    """That memory at the frame's pose, still without the frame."""
 
 
 class View(NamedTuple):
@@ -43,8 +53,8 @@ class Stepper(Protocol):
     def is_current(self, dtype: torch.dtype) -> bool:
         """Whether products are to be in `dtype` and the weights are still those it was made of."""
 
-    def begin(self, state: State) -> Shared:
-        """What all passes over the next frame share."""
+    def begin(self, state: State, actions: Tensor, frame: Tensor | None = None) -> Shared:
+        """What all passes over the next frame share; `frame` are its latents if it is real."""
 
     def denoise(
         self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor, pull: float
@@ -61,3 +71,21 @@ class Stepper(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents → frames (b, H, W, C), about in [0, 1]."""
+
+
+def look_at_landmarks(
+    dynamics: Dynamics, state: State, actions: Tensor, frame: Tensor | None
+) -> tuple[Sighting | None, LayerState]:
+    """Sighting and memory of `Shared`, for the frame that actions (b, …) lead to."""
+    if dynamics.landmarks is None:
+        return None, {}
+    before = state.latents, state.level
+    sight, memory = dynamics.landmarks.look(state.landmarks, *before, actions[:, None], frame)
+    return dynamics.landmarks.encode(sight), memory
+
+
+def remember_landmark(dynamics: Dynamics, shared: Shared, latents: Tensor) -> LayerState:
+    """The landmark memory with the frame that was written in it."""
+    if dynamics.landmarks is None:
+        return {}
+    return dynamics.landmarks.remember(shared.landmarks, latents)

@@ -8,7 +8,13 @@ from torch import Tensor
 from dreamenv.world_model.network.dynamics import Dynamics, Stream
 from dreamenv.world_model.network.heads import Outcome, OutcomeHead
 from dreamenv.world_model.network.tokenizer import Tokenizer
-from dreamenv.world_model.runtime.protocol import Shared, View, Written
+from dreamenv.world_model.runtime.protocol import (
+    Shared,
+    View,
+    Written,
+    look_at_landmarks,
+    remember_landmark,
+)
 from dreamenv.world_model.state import State
 
 
@@ -28,9 +34,10 @@ class ReferenceStepper:
         """It reads the weights at every call."""
         return dtype == self.dtype
 
-    def begin(self, state: State) -> Shared:
-        """Nothing."""
-        return []
+    def begin(self, state: State, actions: Tensor, frame: Tensor | None = None) -> Shared:
+        """What the frame has of landmarks."""
+        with self._autocast():
+            return Shared([], *look_at_landmarks(self.dynamics, state, actions, frame))
 
     def denoise(
         self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor, pull: float
@@ -39,7 +46,9 @@ class ReferenceStepper:
         level = torch.full_like(noisy[:, :1, 0], view.level)
         stream = Stream(noisy[:, None], level, torch.full_like(level, view.jump).long())
         with self._autocast():
-            _, prediction, _ = self.dynamics(state, stream, actions.unsqueeze(1), keep=False)
+            _, prediction, _ = self.dynamics(
+                state, stream, actions.unsqueeze(1), keep=False, sight=shared.sighting
+            )
             return noisy + pull * (prediction.latents[:, 0] - noisy)
 
     def write(
@@ -49,7 +58,10 @@ class ReferenceStepper:
         level = torch.full_like(noisy[:, :1, 0], view.level)
         with self._autocast():
             stream = Stream(noisy[:, None], level)
-            state, prediction, _ = self.dynamics(state, stream, actions.unsqueeze(1))
+            state, prediction, _ = self.dynamics(
+                state, stream, actions.unsqueeze(1), sight=shared.sighting
+            )
+        state.landmarks = remember_landmark(self.dynamics, shared, noisy)
         return Written(prediction.features[:, 0], prediction.regions[:, 0], state)
 
     def outcome(self, head: OutcomeHead, features: Tensor) -> Outcome:

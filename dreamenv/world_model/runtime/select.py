@@ -67,6 +67,8 @@ def _offers(
             yield "tiles (AMX): only for bfloat16", None
         elif not has_tiles():
             yield "tiles (AMX): the processor has none", None
+        elif dynamics.landmarks is not None:
+            yield "tiles (AMX): not with a landmark memory", None
         elif not fits_tiles(dynamics):
             yield "tiles (AMX): the model's sizes are no multiples of 32", None
         else:

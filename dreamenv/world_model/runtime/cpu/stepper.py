@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +76,8 @@ class KernelStepper(FrameStepper):
         self._workspaces = Workspaces(self._make_buffers)
         self._head: HeadWeights | None = None
 
-    def begin(self, state: State) -> Shared:
-        """Brings the memory into the layout that kernels take; passes share nothing else."""
+    def gather(self, state: State) -> list[Any]:
+        """Brings the memory into the layout that kernels take; of layers passes share no more."""
         for memory in state.layers:
             for name, tensor in memory.items():
                 dtype = self.wide if name == "ssm" else self.dtype
@@ -94,14 +94,15 @@ class KernelStepper(FrameStepper):
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
         with self._workspaces.lent(len(noisy)) as buffers:
-            return self._tokens(buffers, state, noisy, view, actions, keep)
+            return self._tokens(buffers, state, shared, noisy, view, actions, keep)
 
     def _tokens(
-        self, buffers: dict[str, Tensor], state: State, noisy: Tensor, view: View,
-        actions: Tensor, keep: bool,
+        self, buffers: dict[str, Tensor], state: State, shared: Shared, noisy: Tensor,
+        view: View, actions: Tensor, keep: bool,
     ) -> Tensor:  # fmt: skip
         kernels = self.kernels
-        x = self.enter(noisy, state)
+        x = self.enter(noisy, state, shared)
+        looks = self.looks(view, actions)
         table, rows = self.modulations(view, actions)
         parts, width = table.shape[2:]
         slots = batch(len(noisy))
@@ -112,11 +113,12 @@ class KernelStepper(FrameStepper):
             offset = (layer * parts + part) * width * table.element_size()
             return ctypes.c_void_p(table.data_ptr() + offset)
 
-        def norm(layer: int, part: int, bias: Tensor | None = None, order: Tensor | None = None,
-                 new_order: Tensor | None = None) -> None:  # fmt: skip
+        def norm(
+            layer: int, part: int, bias: Tensor | None = None, order: Tensor | None = None,
+            new_order: Tensor | None = None, added: Tensor | None = product,
+        ) -> None:  # fmt: skip
             """Add the product of the part before, if there is one, and norm for this part."""
             before = (layer, 3 * part - 1) if part else (layer - 1, parts - 1)
-            added = product if layer or part else None
             kernels.residual_norm(
                 *slots, address(x), address(added), address(bias), address(order),
                 modulation(*before), modulation(layer, 3 * part), modulation(layer, 3 * part + 1),
@@ -125,7 +127,16 @@ class KernelStepper(FrameStepper):
 
         bias = None
         for i, (w, memory) in enumerate(zip(self._weights, state.layers, strict=True)):
-            norm(i, 0, bias, new_order=w.order)
+            added = product if i else None
+            if self.looks_before(i):
+                if (
+                    added is not None and bias is not None
+                ):  # what is pending goes in before tokens look
+                    gate = table[rows, i - 1, parts - 1].unsqueeze(1)
+                    x.addcmul_(gate, (product.to(x.dtype) + bias).view_as(x))
+                    added = None
+                self.look(x, i, looks, shared)
+            norm(i, 0, None if added is None else bias, new_order=w.order, added=added)
             torch.mm(normed, w.scan_in, out=buffers["projected"])
             kernels.scan(
                 *slots, w.length, address(buffers["projected"]), address(memory["conv"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,9 +106,9 @@ class TileStepper(KernelStepper):
             self._frames = TileDecoder(tokenizer, dynamics.grid, kernels)
         self.spent: Tensor | None = None
 
-    def begin(self, state: State) -> Shared:
+    def gather(self, state: State) -> list[Any]:
         """As in the base class; what passes share is where the memory is."""
-        super().begin(state)
+        super().gather(state)
         parts = [x[name] for x in state.layers for name in ("conv", "ssm", "keys", "values")]
         return [(ctypes.c_void_p * len(parts))(*(x.data_ptr() for x in parts))]
 
@@ -145,7 +146,7 @@ class TileStepper(KernelStepper):
         given = (
             state.latents, state.level, state.frames, table, rows, latents, pooled, self.spent
         )  # fmt: skip
-        frame = _FrameFields(ctypes.addressof(shared[0]), *map(address, given))
+        frame = _FrameFields(ctypes.addressof(shared.parts[0]), *map(address, given))
         self.kernels.pass_frame(
             *batch(len(latents)), *map(ctypes.byref, (self._network, frame, how))
         )

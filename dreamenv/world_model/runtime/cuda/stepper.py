@@ -82,8 +82,8 @@ class TritonStepper(FrameStepper):
             "BLOCK_D": max(16, _power_of_two(dim)),
         }  # fmt: skip
 
-    def begin(self, state: State) -> Shared:
-        """Brings the memory into the layout that kernels take; passes share nothing else."""
+    def gather(self, state: State) -> list[Any]:
+        """Brings the memory into the layout that kernels take; of layers passes share no more."""
         for memory in state.layers:
             for name, tensor in memory.items():
                 dtype = self.wide if name == "ssm" else self.dtype
@@ -96,12 +96,13 @@ class TritonStepper(FrameStepper):
     ) -> Tensor:  # fmt: skip
         """As in the base class."""
         with torch.cuda.device_of(noisy):  # Triton launches on the current device
-            return self._tokens(state, noisy, view, actions, keep)
+            return self._tokens(state, shared, noisy, view, actions, keep)
 
     def _tokens(
-        self, state: State, noisy: Tensor, view: View, actions: Tensor, keep: bool
+        self, state: State, shared: Shared, noisy: Tensor, view: View, actions: Tensor, keep: bool
     ) -> Tensor:
-        x = self.enter(noisy, state).contiguous()
+        x = self.enter(noisy, state, shared).contiguous()
+        looks = self.looks(view, actions)
         slots, count, width = x.shape
         table, which = self.modulations(view, actions)
         parts, heads = table.shape[2], self._attention_sizes["HEADS"]
@@ -135,6 +136,13 @@ class TritonStepper(FrameStepper):
 
         tokens, product, bias = torch.empty_like(x), None, None
         for i, (w, memory) in enumerate(zip(self._weights, state.layers, strict=True)):
+            if self.looks_before(i):
+                if product is not None:  # what is pending goes in before tokens look
+                    assert bias is not None
+                    gate = table[which, i - 1, parts - 1].unsqueeze(1)
+                    x.addcmul_(gate, (product.to(x.dtype) + bias).view_as(x))
+                    product = bias = None
+                self.look(x, i, looks, shared)
             norm(i, 0, product, bias, new_order=w.order)
             projected, sequences = w.scan_in(normed), rows // w.length
             self.kernels.convolve[(sequences, -(-channels // CONVOLUTION_PART))](
