@@ -39,7 +39,8 @@ def without_effect(config: TrainConfig, model: WorldModelConfig) -> dict[str, st
     scheme = "bidirectional attention" if both_ways else f"objective.scheme {objective.scheme}"
     unless(not clean, f"{scheme} keeps no clean prefix", "objective.clean_prefix")
     unless(clean, f"{scheme} writes no frames of its own into the memory",
-           "objective.context_noise", "objective.self_forcing", "objective.self_forcing_rounds",
+           "objective.level_grid", "objective.context_noise", "objective.self_forcing",
+           "objective.self_forcing_rounds",
            "self_forcing_from")  # fmt: skip
     unless(objective.self_forcing > 0, "objective.self_forcing is 0",
            "objective.self_forcing_rounds", "self_forcing_from")  # fmt: skip

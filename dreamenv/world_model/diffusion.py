@@ -58,13 +58,15 @@ def belief(
 
 
 def sample_levels(
-    shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 1 / 3
+    shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 1 / 3, grid: int = 0
 ) -> Tensor:
     """Signal levels for training: a share `pure_noise` is 0, where every sampler begins.
 
-    The rest is uniform; a one-step sampler sees level 0 alone, a K-step one 0, 1/K, … 1 − 1/K.
+    The rest is uniform, with a `grid` of K on the levels 0, 1/K … 1 − 1/K that a sampler of K steps
+    sees; one of a single step sees level 0 alone.
     """
     level = torch.rand(shape, generator=generator)
+    level = (level * grid).floor() / grid if grid else level
     return torch.where(torch.rand(shape, generator=generator) < pure_noise, 0.0, level)
 
 

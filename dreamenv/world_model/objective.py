@@ -37,6 +37,9 @@ class ObjectiveConfig:
     """diffusion_forcing: share of rows whose first half or more stays clean and unscored."""
     pure_noise: float = 1 / 3
     """Share of noisy frames that show nothing at all; a one-step sampler needs no others."""
+    level_grid: int = 0
+    """clean_state: K, if noisy frames are to be seen only as a sampler of K steps, or of half as
+    many, sees them; 0: at any level."""
     context_noise: float = 0.2
     """clean_state: half of the written frames carry noise up to this level."""
     self_forcing: float = 0.0
@@ -66,7 +69,7 @@ class ObjectiveConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
         weights = dict.fromkeys(("reward_weight", "continuation_weight", "motion_weight"), 0.0)
-        least = weights | {"self_forcing_rounds": 1}
+        least = weights | {"self_forcing_rounds": 1, "level_grid": 0}
         require_ranges(self, least, prefix="objective.")
 
 
@@ -115,7 +118,8 @@ def dynamics_loss(
         write = _view(batch.latents, level, generator)
         if config.self_forcing > 0:
             write = _predicted_context(dynamics, state, batch, write, config, generator, sight)
-        level = 0.98 * sample_levels(shape, generator, config.pure_noise)
+        level = sample_levels(shape, generator, config.pure_noise, config.level_grid)
+        level = level if config.level_grid else 0.98 * level
         read, target = _view(batch.latents, level, generator), batch.latents
         if dynamics.finest_jump and config.shortcut > 0:
             shortcuts = dynamics, state, batch, write, read, config, generator, sight

@@ -82,6 +82,13 @@ def test_noise_is_a_straight_path() -> None:
     torch.testing.assert_close(noisy[:, 1], 0.25 * clean[:, 1] + 0.75 * noise[:, 1])
 
 
+def test_levels_of_a_grid_are_those_that_samplers_see() -> None:
+    level = sample_levels((200, 100), torch.Generator().manual_seed(0), 0.5, grid=4)
+    shares = [float((level == i / 4).float().mean()) for i in range(4)]
+    assert sum(shares) == 1 and shares[0] == pytest.approx(0.625, abs=0.02)
+    assert shares[1:] == pytest.approx([0.125] * 3, abs=0.02)
+
+
 def test_training_levels_are_a_third_pure_noise_and_else_uniform() -> None:
     level = sample_levels((200, 100), torch.Generator().manual_seed(0))
     assert level.min() == 0 and level.max() < 1

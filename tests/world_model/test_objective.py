@@ -145,8 +145,8 @@ def test_a_network_that_is_right_has_no_denoising_loss() -> None:
     data = batch(model)
     forward = model.dynamics.forward
 
-    def oracle(state, write, actions, read=None, keep=True):  # type: ignore[no-untyped-def]
-        new, written, seen = forward(state, write, actions, read, keep)
+    def oracle(*inputs, **named):  # type: ignore[no-untyped-def]
+        new, written, seen = forward(*inputs, **named)
         output = (data.latents - seen.mean) / seen.scale
         return new, written, seen._replace(output=output)
 

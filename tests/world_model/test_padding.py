@@ -66,6 +66,7 @@ def padded(batch: Batch, count: int, seed: int = 0) -> Batch:
     mixed = [
         torch.where(here.reshape(1, -1, *[1] * (one.ndim - 2)), one, two)
         for one, two in zip(vars(batch).values(), vars(other).values(), strict=True)
+        if one is not None
     ]
     return replace(Batch(*mixed), valid=here.expand(batch.rewards.shape))
 

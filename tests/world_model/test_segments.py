@@ -251,7 +251,7 @@ def test_one_segment_is_the_plain_loss(objective: str, conditioning: str) -> Non
 
 def stretch(data: Batch, begin: int, end: int, model: WorldModel) -> Batch:
     """Frames `begin` … `end` − 1 as a window that begins there."""
-    part = Batch(*(x[:, begin:end].clone() for x in vars(data).values()))
+    part = data.each(lambda x: x[:, begin:end].clone())
     if model.config.conditioning == "action":
         part.actions[:, 0] = -1 if model.config.actions.discrete else torch.nan
     return part

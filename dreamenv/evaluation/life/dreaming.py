@@ -18,6 +18,8 @@ BATCH = 16
 EVERYTHING = "everything"
 KINDS = {"state space": ("ssm",), "attention": ("keys", "values")}
 """Kind of memory → the tensors of a layer that hold it."""
+LANDMARKS = "landmarks"
+"""The views kept by their poses; where it stands the dreamer still knows."""
 
 
 class Dream:
@@ -65,6 +67,10 @@ def forgotten(model: WorldModel, state: State, kind: str) -> State:
     """The same memory with one kind of it set to zero; `EVERYTHING`: as before the first frame."""
     if kind == EVERYTHING:
         return model.initial_state(state.slots)
+    if kind == LANDMARKS:
+        places = {name: x if name in ("pose", "motion") else torch.zeros_like(x)
+                  for name, x in state.landmarks.items()}  # fmt: skip
+        return dataclasses.replace(state, landmarks=places)
     layers = [
         {name: torch.zeros_like(x) if name in KINDS[kind] else x for name, x in layer.items()}
         for layer in state.layers
@@ -75,4 +81,5 @@ def forgotten(model: WorldModel, state: State, kind: str) -> State:
 def kinds_of(state: State) -> list[str]:
     """What a memory can forget: everything, and each kind that it has."""
     names = {name for layer in state.layers for name in layer}
-    return [EVERYTHING, *(kind for kind, parts in KINDS.items() if names & set(parts))]
+    kinds = [EVERYTHING, *(kind for kind, parts in KINDS.items() if names & set(parts))]
+    return [*kinds, LANDMARKS] if state.landmarks else kinds

@@ -21,6 +21,7 @@ from dreamenv.world_model.config import (
     TokenizerConfig,
     WorldModelConfig,
 )
+from dreamenv.world_model.landmark_config import LandmarkConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.heads import OutcomeHead
 from dreamenv.world_model.runtime.cpu.build import load_kernels
@@ -37,6 +38,15 @@ CONFIGS: dict[str, WorldModelConfig] = {
         {"ssm_state_dim": 4},
         actions=ActionConfig(low=(-1.0, 0.0), high=(1.0, 20.0)),
         sampler=SamplerConfig(steps=3, context_noise=0.25),
+    ),
+    "landmarks": tiny_config(
+        EVERY_BLOCK
+        | {
+            "landmarks": LandmarkConfig(
+                count=3, nearest=2, spacing=0.1, layers=(0, 2, 3), tracker_width=6
+            )
+        },
+        frame_size=(64, 64),
     ),
 }
 
@@ -125,6 +135,7 @@ def test_kernels_err_no_more_than_the_reference_does(
     widened = State(
         [{name: x.double() for name, x in layer.items()} for layer in start.layers],
         start.latents.double(), start.level.double(), start.frames,
+        landmarks={name: x.double() for name, x in start.landmarks.items()},
     )  # fmt: skip
     exact = imagined(tiny_model(config), widened, reuse=False)
     reference = imagined(model, start, reuse=False)

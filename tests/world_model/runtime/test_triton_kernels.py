@@ -97,6 +97,7 @@ def test_kernels_err_no_more_than_the_reference_does(
     widened = State(
         [{name: x.double() for name, x in layer.items()} for layer in start.layers],
         start.latents.double(), start.level.double(), start.frames,
+        landmarks={name: x.double() for name, x in start.landmarks.items()},
     )  # fmt: skip
     exact = imagined(tiny_model(config).to(DEVICE), widened, reuse=False)
     reference = imagined(model, start, reuse=False)
