@@ -25,6 +25,7 @@ from dreamenv.world_model.checkpoint import (
 )
 from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.model import WorldModel
+from dreamenv.world_model.network.pose_tracker import PoseTracker
 
 DTYPES = ("auto", "float32", "bfloat16")
 FILES = (CONFIG, WEIGHTS, SPAWNS, TRUST)
@@ -131,8 +132,10 @@ def _load(
     checkpoint = load_checkpoint(folder, device)
     model = checkpoint.model
     model.compute_dtype = getattr(torch, dtype)
+    tracked = [part for part in model.modules() if isinstance(part, PoseTracker)]
+    exact = {id(module) for part in tracked for module in part.modules()}
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d) and id(module) not in exact:
             module.to(model.compute_dtype)  # once, where autocast would do it at every step
     env_id = str(checkpoint.provenance.get("env_id", ""))
     return LoadedWorldModel(model, folder, checkpoint.fingerprint, env_id)

@@ -73,6 +73,7 @@ def without_effect(config: TrainConfig, model: WorldModelConfig) -> dict[str, st
            "landmarks", "pose")  # fmt: skip
     unless(landmarks, "the model has no landmarks: set dynamics.landmarks.count in architecture",
            "pose_drift", "objective.landmark_noise", "objective.landmark_dropout",
+           "objective.landmark_share", "objective.landmark_weight",
            "objective.motion_weight")  # fmt: skip
     brought = "weights_from" if config.weights_from else "tokenizer_from"
     own = not (config.weights_from or config.tokenizer_from)

@@ -106,7 +106,7 @@ def train_dynamics(
         run,
         config,
         nn.ModuleDict({"dynamics": model.dynamics, "head": model.head}),
-        model.dynamics.layers,
+        _hidden(model),
         make_batch,
         losses,
         config.batch * curriculum.window,
@@ -116,6 +116,14 @@ def train_dynamics(
         lambda state: widen_state(state, resumed, rewards, stage.optimizer),
     )
     stage.run()
+
+
+def _hidden(model: WorldModel) -> nn.Module:
+    """The part whose matrices Muon updates."""
+    landmarks = model.dynamics.landmarks
+    if landmarks is None:
+        return model.dynamics.layers
+    return nn.ModuleList([model.dynamics.layers, landmarks.readers])
 
 
 def measure_change(model: WorldModel, data: LatentWindows, seed: int) -> None:

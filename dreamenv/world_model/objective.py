@@ -7,18 +7,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.ranges import require_ranges
 from dreamenv.world_model.batch import Batch, changed
-from dreamenv.world_model.diffusion import add_noise, sample_levels
+from dreamenv.world_model.diffusion import sample_levels
+from dreamenv.world_model.landmark_objective import drawn_from_landmarks, motion_loss, shown
 from dreamenv.world_model.network.bidirectional import BidirectionalDynamics
 from dreamenv.world_model.network.dynamics import Dynamics, Prediction, Stream
 from dreamenv.world_model.network.heads import OutcomeHead
 from dreamenv.world_model.network.landmarks import Sight
 from dreamenv.world_model.network.operations import targets_of_training
-from dreamenv.world_model.network.pose_tracker import PoseTracker
+from dreamenv.world_model.noisy_views import (
+    context_levels,
+    forcing_levels,
+    noisy_view,
+    whole_numbers,
+)
 from dreamenv.world_model.state import State
 
 SCHEMES = ("diffusion_forcing", "clean_state")
@@ -57,6 +62,11 @@ class ObjectiveConfig:
     """Half of the landmarks that training shows carry noise up to this level."""
     landmark_dropout: float = 0.1
     """Share of windows that are shown no landmarks."""
+    landmark_share: float = 0.25
+    """Share of frames that are also drawn from landmarks alone, with nothing before them: what is
+    new in a frame is a small part of it, and says too little of where to look for it."""
+    landmark_weight: float = 0.25
+    """Of the loss of such frames."""
     motion_weight: float = 0.1
     """Of the loss of motions, measured and expected, of models with a landmark memory."""
 
@@ -64,11 +74,13 @@ class ObjectiveConfig:
         if self.scheme not in SCHEMES:
             raise ConfigError(f"unknown scheme {self.scheme!r}; there are {', '.join(SCHEMES)}")
         shares = ("clean_prefix", "pure_noise", "context_noise", "self_forcing", "shortcut",
-                  "landmark_noise", "landmark_dropout")  # fmt: skip
+                  "landmark_noise", "landmark_dropout", "landmark_share")  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"objective.{name} is a share, 0 … 1: {getattr(self, name)}")
-        weights = dict.fromkeys(("reward_weight", "continuation_weight", "motion_weight"), 0.0)
+        weights = dict.fromkeys(
+            ("reward_weight", "continuation_weight", "motion_weight", "landmark_weight"), 0.0
+        )
         least = weights | {"self_forcing_rounds": 1, "level_grid": 0}
         require_ranges(self, least, prefix="objective.")
 
@@ -98,7 +110,7 @@ def dynamics_loss(
     shape = (batch.latents.shape[0], batch.latents.shape[1])
     if state is None:
         state = dynamics.initial_state(shape[0])
-    sight = _shown(batch.sight, config, generator)
+    sight = shown(batch.sight, config.landmark_noise, config.landmark_dropout, generator)
     after_first = batch.valid.to(batch.latents)
     after_first[:, 0] *= state.frames > 0
     if config.scheme == "diffusion_forcing" or isinstance(dynamics, BidirectionalDynamics):
@@ -106,7 +118,7 @@ def dynamics_loss(
         level, scored = forcing_levels(
             shape, config.clean_prefix, generator, config.pure_noise, frames
         )
-        write = _view(batch.latents, level, generator)
+        write = noisy_view(batch.latents, level, generator)
         if isinstance(dynamics, BidirectionalDynamics):
             written = dynamics.denoise_padded(write, batch.actions, batch.valid.sum(1))
         else:
@@ -115,12 +127,12 @@ def dynamics_loss(
         denoising = _denoising_loss(written, batch.latents, scored)
     else:
         level = context_levels(shape, config.context_noise, generator)
-        write = _view(batch.latents, level, generator)
+        write = noisy_view(batch.latents, level, generator)
         if config.self_forcing > 0:
             write = _predicted_context(dynamics, state, batch, write, config, generator, sight)
         level = sample_levels(shape, generator, config.pure_noise, config.level_grid)
         level = level if config.level_grid else 0.98 * level
-        read, target = _view(batch.latents, level, generator), batch.latents
+        read, target = noisy_view(batch.latents, level, generator), batch.latents
         if dynamics.finest_jump and config.shortcut > 0:
             shortcuts = dynamics, state, batch, write, read, config, generator, sight
             read, target = _with_shortcuts(*shortcuts)
@@ -140,80 +152,15 @@ def dynamics_loss(
         + config.reward_weight * losses["reward"]
         + config.continuation_weight * losses["continuation"]
     )
+    if batch.sight is not None and config.landmark_share * config.landmark_weight > 0:
+        share, noise, grid = config.landmark_share, config.landmark_noise, config.level_grid
+        drawn = drawn_from_landmarks(dynamics, batch, share, noise, grid, generator)
+        losses["landmarks"] = _denoising_loss(*drawn)
+        losses["total"] = losses["total"] + config.landmark_weight * losses["landmarks"]
     if dynamics.landmarks is not None and batch.motions is not None:
         losses["motion"] = motion_loss(dynamics.landmarks.tracker, batch, generator)
         losses["total"] = losses["total"] + config.motion_weight * losses["motion"]
     return losses, state
-
-
-def motion_loss(tracker: PoseTracker, batch: Batch, generator: torch.Generator) -> Tensor:
-    """How far measured and expected motions are off, in standard deviations of motions.
-
-    Scored where the frame before and the one before that are known. Motions and latents are given
-    with small errors, such as those that the tracker itself makes.
-    """
-    assert batch.motions is not None
-    known = batch.valid[:, 2:]
-
-    def disturbed(x: Tensor, by: float) -> Tensor:
-        return x + by * torch.randn(x.shape, generator=generator).to(x)
-
-    frames = disturbed(batch.latents, 0.1)
-    motion = disturbed(batch.motions[:, 1:-1] / tracker.scale, 0.1) * tracker.scale
-    true = batch.motions[:, 2:][known] / tracker.scale
-    previous, frame, action = frames[:, 1:-1][known], frames[:, 2:][known], batch.actions[:, 2:]
-    given = previous, motion[known], action[known].unsqueeze(1)
-    errors = [tracker(*given, seen) / tracker.scale - true for seen in (None, frame)]
-    return sum((F.smooth_l1_loss(x, 0 * x, beta=0.1) for x in errors), torch.zeros(()).to(true))
-
-
-def _shown(
-    sight: Sight | None, config: ObjectiveConfig, generator: torch.Generator
-) -> Sight | None:
-    """Landmarks as training shows them: noisy, and in some windows none."""
-    if sight is None:
-        return None
-    level = context_levels(tuple(sight.held.shape), config.landmark_noise, generator)
-    noise = torch.randn(sight.views.shape, generator=generator).to(sight.views)
-    level = level.to(sight.views)[..., None, None]
-    drop = torch.rand(len(sight.held), generator=generator) < config.landmark_dropout
-    held = sight.held & ~drop.to(sight.held.device)[:, None, None]
-    return sight._replace(views=level * sight.views + (1 - level) * noise, held=held)
-
-
-def forcing_levels(
-    shape: tuple[int, int],
-    clean_prefix: float,
-    generator: torch.Generator,
-    pure_noise: float = 1 / 3,
-    valid: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Signal levels (b, t) of diffusion forcing, and which frames are scored.
-
-    A level of its own for every frame; a share `clean_prefix` of rows keeps a prefix longer than
-    half the window clean, and scores only what follows. `valid` (b, 1): how many frames of each
-    window are no padding, by default all.
-    """
-    rows, frames = shape
-    valid = torch.full((rows, 1), frames) if valid is None else valid
-    level = 0.98 * sample_levels(shape, generator, pure_noise)
-    earliest = valid // 2 + 1
-    length = _whole_numbers(earliest, torch.maximum(valid, earliest + 1), generator)
-    chosen = torch.rand((rows, 1), generator=generator) < clean_prefix
-    prefix = chosen & (torch.arange(frames) < length)
-    return torch.where(prefix, 1.0, level), ~prefix
-
-
-def _whole_numbers(low: Tensor, high: Tensor, generator: torch.Generator) -> Tensor:
-    """Uniform whole numbers from `low` to below `high`, element by element."""
-    share = torch.rand(low.shape, generator=generator)
-    return torch.minimum(low + (share * (high - low)).long(), high - 1)
-
-
-def context_levels(shape: tuple[int, ...], noise: float, generator: torch.Generator) -> Tensor:
-    """Signal levels of written frames: half are clean, half carry noise up to `noise`."""
-    level = 1 - noise * torch.rand(shape, generator=generator)
-    return torch.where(torch.rand(shape, generator=generator) < 0.5, 1.0, level)
 
 
 def _cut(batch: Batch, window: int) -> Batch:
@@ -229,12 +176,6 @@ def _cut(batch: Batch, window: int) -> Batch:
         return x[:, :whole].unflatten(1, (-1, window)).flatten(0, 1)
 
     return batch.each(cut)
-
-
-def _view(latents: Tensor, level: Tensor, generator: torch.Generator) -> Stream:
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
-    level = level.to(latents)
-    return Stream(add_noise(latents, level, noise), level)
 
 
 @targets_of_training()
@@ -257,14 +198,14 @@ def _predicted_context(
     rows, frames = batch.latents.shape[:2]
     rows = math.ceil(config.self_forcing * rows)  # windows are drawn at random: the first will do
     valid = batch.valid[:rows].sum(1, keepdim=True).cpu().clamp(min=2)
-    start = _whole_numbers(torch.ones_like(valid), valid, generator)
+    start = whole_numbers(torch.ones_like(valid), valid, generator)
     replace = (torch.arange(frames) >= start).to(write.level.device)
     latents, level = write.noisy[:rows], write.level[:rows]
     actions = batch.actions[:rows]
     sight = changed(sight, lambda part: part[:rows])
     unseen = torch.zeros(rows, frames)
     for _ in range(config.self_forcing_rounds):
-        read = _view(batch.latents[:rows], unseen, generator)
+        read = noisy_view(batch.latents[:rows], unseen, generator)
         memory, context = state.select(slice(rows)), Stream(latents, level)
         _, _, seen = dynamics(memory, context, actions, read, sight=sight)
         assert seen is not None
@@ -299,7 +240,7 @@ def _with_shortcuts(
     level = torch.rand((rows, read.level.shape[1]), generator=generator)
     level = ((level * passes).floor() / passes).to(read.level)
     jump, size = jump.expand_as(level).to(level.device), (1 / passes).to(level)[..., None, None]
-    start = _view(batch.latents[chosen], level, generator)
+    start = noisy_view(batch.latents[chosen], level, generator)
     context = Stream(write.noisy[chosen], write.level[chosen])
     memory, actions = state.select(slice(state.slots - rows, None)), batch.actions[chosen]
     sight = changed(sight, lambda part: part[chosen])

@@ -15,6 +15,7 @@ from dreamenv.training.config import StageConfig, TrainConfig
 from dreamenv.training.effects import BESIDE, options, require_effect, without_effect
 from dreamenv.training.train import train_world_model
 from dreamenv.world_model.config import ActionConfig, WorldModelConfig
+from dreamenv.world_model.landmark_config import LandmarkConfig
 from dreamenv.world_model.objective import ObjectiveConfig
 from dreamenv.world_model.presets import preset
 from tests.training.conftest import MakeRun
@@ -29,12 +30,14 @@ OTHER: dict[str, Any] = {
     "threads": 1, "device": "cpu", "compile": True, "checkpoint_activations": True,
     "self_forcing_from": 0.25, "shortcut_from": 0.25, "log_every": 7, "evaluate_every": 7,
     "checkpoint_every": 7, "spawns": 7, "spawn_frames": 7, "data": "a", "held_out": "b", "out": "c",
+    "pose_drift": 0.3,
 }  # fmt: skip
 """Another value than the default for every option, so that a new option must be thought of here."""
 OBJECTIVE: dict[str, Any] = {
     "scheme": "diffusion_forcing", "clean_prefix": 1.0, "pure_noise": 0.5, "context_noise": 0.5,
     "self_forcing": 1.0, "self_forcing_rounds": 1, "shortcut": 0.75, "reward_weight": 1.0,
-    "continuation_weight": 1.0,
+    "continuation_weight": 1.0, "level_grid": 4, "landmark_noise": 0.5, "landmark_dropout": 0.5,
+    "landmark_share": 0.5, "landmark_weight": 1.0, "motion_weight": 1.0,
 }  # fmt: skip
 ALWAYS = {
     "data", "held_out", "out", "architecture", "tokenizer_from", "weights_from", "latents",
@@ -63,6 +66,7 @@ RUNS: dict[str, tuple[dict[str, Any], WorldModelConfig]] = {
     "cut": ({"segments": 2}, model()),
     "self-forced": ({"objective": {"self_forcing": 0.5}, "self_forcing_from": 0.5}, model()),
     "tokenizer from elsewhere": ({"tokenizer_from": "a"}, model()),
+    "landmarks": ({}, model(landmarks=LandmarkConfig(count=4, nearest=2, layers=(0,)))),
     "weights from elsewhere": ({"weights_from": "a", "shortcut_passes": 4},
                                model(shortcut_passes=4)),
 }  # fmt: skip
@@ -93,7 +97,7 @@ def other_value(option: str) -> Any:
 
 @pytest.mark.parametrize("option", [name for name, _ in options(TrainConfig("", "", ""))])
 def test_every_option_has_an_effect_or_is_refused(option: str) -> None:
-    """In ten kinds of runs; there is one in which each has an effect."""
+    """In eleven kinds of runs; there is one in which each has an effect."""
     default = dict(options(TrainConfig("", "", "")))[option]
     value, effective = other_value(option), 0
     assert value != default or option in ("data", "held_out", "out")

@@ -15,8 +15,10 @@ from dreamenv.core.errors import CheckpointError, ConfigError
 from dreamenv.world_model.config import DynamicsConfig, WorldModelConfig
 from dreamenv.world_model.landmark_config import LandmarkConfig
 from dreamenv.world_model.model import WorldModel
-from dreamenv.world_model.network.landmarks import nearest, place_for
+from dreamenv.world_model.network.landmarks import Sight, nearest, place_for
 from dreamenv.world_model.network.planar import compose, distance, relative
+from dreamenv.world_model.objective import ObjectiveConfig
+from tests.world_model.batches import random_batch
 from tests.world_model.models import (
     ACTIONS,
     TINY_DYNAMICS,
@@ -224,3 +226,30 @@ def test_half_lives_of_new_scans_are_of_frames_whatever_the_block() -> None:
         torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios), rtol=1e-3, atol=0)
     with pytest.raises(ConfigError, match="ssm_half_life"):
         replace(TINY_DYNAMICS, ssm_half_life=(5.0, 1.0))
+
+
+def test_training_with_landmarks_reaches_every_part_of_the_memory() -> None:
+    """Frames drawn from landmarks alone, motions, and looks all have gradients; nothing is NaN."""
+    model = model_with_landmarks().requires_grad_(True)
+    data = random_batch(model, 3, FRAMES)
+    k, generator = MEMORY.nearest, torch.Generator().manual_seed(0)
+    shape = (3, FRAMES, k)
+    views = torch.randn(*shape, *data.latents.shape[2:], generator=generator).double()
+    where = torch.randn(*shape, 3, generator=generator).double()
+    held = torch.rand(shape, generator=generator) < 0.7
+    motion = torch.randn(3, FRAMES, 3, generator=generator).double()
+    known = torch.arange(FRAMES).expand(3, -1) > 0
+    data = replace(data, sight=Sight(views, where, held, motion, known), motions=motion)
+    for scheme in ("clean_state", "diffusion_forcing"):
+        objective = ObjectiveConfig(scheme=scheme, self_forcing=0.5, landmark_dropout=0.0)
+        model.zero_grad()
+        losses = model.loss(data, objective, torch.Generator().manual_seed(0))
+        assert losses.keys() >= {"landmarks", "motion"}
+        losses["total"].backward()
+        assert model.dynamics.landmarks is not None
+        for name, parameter in model.dynamics.landmarks.named_parameters():
+            assert parameter.grad is not None and bool(parameter.grad.any()), name
+            assert bool(parameter.grad.isfinite().all()), name
+    # Without a landmark held nothing is drawn from landmarks, and nothing breaks.
+    nothing = replace(data, sight=data.sight._replace(held=held & False))
+    assert float(model.loss(nothing, objective, torch.Generator())["landmarks"]) == 0

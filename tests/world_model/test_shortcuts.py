@@ -12,7 +12,8 @@ from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.config import SamplerConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.network.dynamics import Stream
-from dreamenv.world_model.objective import ObjectiveConfig, _view, _with_shortcuts
+from dreamenv.world_model.noisy_views import noisy_view
+from dreamenv.world_model.objective import ObjectiveConfig, _with_shortcuts
 from tests.world_model.models import TOLERANCE, random_actions, random_frames, tiny_config
 from tests.world_model.models import tiny_model as randomised_model
 from tests.world_model.test_objective import batch
@@ -66,8 +67,8 @@ def test_a_jump_is_taught_where_two_halves_of_it_lead() -> None:
     model, generator = randomised_model(CONFIG), torch.Generator().manual_seed(1)
     data, dynamics = batch(model, rows=8, frames=5), model.dynamics
     state = dynamics.initial_state(8)
-    write = _view(data.latents, torch.ones(8, 5).double(), generator)
-    read = _view(data.latents, torch.rand(8, 5, generator=generator).double(), generator)
+    write = noisy_view(data.latents, torch.ones(8, 5).double(), generator)
+    read = noisy_view(data.latents, torch.rand(8, 5, generator=generator).double(), generator)
     objective = ObjectiveConfig(shortcut=0.7)
     asked, target = _with_shortcuts(dynamics, state, data, write, read, objective, generator)
     plain = slice(0, 2)  # ⌈0.7 · 8⌉ = 6 rows are taught

@@ -87,7 +87,7 @@ class Dynamics(nn.Module):
         )
         self.landmarks: LandmarkMemory | None = None
         if config.landmarks.count:
-            self.landmarks = self._make_landmarks(conditioning)
+            self.landmarks = self._make_landmarks(conditioning, token_grid)
         self.output = nn.Linear(config.width, token_channels)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
@@ -96,16 +96,18 @@ class Dynamics(nn.Module):
         # Standard deviation of the change from frame to frame, measured on the training data.
         self.register_buffer("change", torch.ones(()))
 
-    def _make_landmarks(self, conditioning: ActionEmbedding | PoseEmbedding) -> LandmarkMemory:
-        config, latents = self.config, (self.latent_count, self.latent_channels)
+    def _make_landmarks(
+        self, conditioning: ActionEmbedding | PoseEmbedding, token_grid: tuple[int, int]
+    ) -> LandmarkMemory:
+        config = self.config
         assert isinstance(conditioning, ActionEmbedding), "poses are told already"
         embedding = ActionEmbedding(conditioning.config, ACTION_WIDTH)
-        size = math.prod(latents)
+        size = self.latent_count * self.latent_channels
         tracker = PoseTracker(embedding, ACTION_WIDTH, size, config.landmarks.tracker_width)
         recent = config.attention_window if config.attention == "window" else 0
         return LandmarkMemory(
             config.landmarks, config.width, config.condition_width, config.attention_head_dim,
-            recent, latents, tracker,
+            recent, self.grid, self.latent_channels, token_grid, tracker,
         )  # fmt: skip
 
     @property
@@ -200,7 +202,7 @@ class Dynamics(nn.Module):
                 continue
             scale, shift, gate = reader.modulation(condition).unsqueeze(2).chunk(3, -1)
             tokens, normed = TORCH.enter(tokens, scale, shift)
-            found = reader.attend(normed, keys, values, sight.mask)
+            found = reader.attend(normed, keys, values, sight.mask, sight.turned)
             seen.append(TORCH.leave(tokens, gate, found))
         return cast(Streams, tuple(seen))
 

@@ -28,6 +28,7 @@ from dreamenv.world_model.landmark_config import LandmarkConfig
 from dreamenv.world_model.network.attention import RMSNorm
 from dreamenv.world_model.network.planar import compose, distance, relative
 from dreamenv.world_model.network.pose_tracker import PoseTracker
+from dreamenv.world_model.network.view_rotation import ViewRotation, rotate
 
 Memory = dict[str, Tensor]
 OLDEST = 2.0**20
@@ -51,13 +52,15 @@ class Sight(NamedTuple):
 
 class Sighting(NamedTuple):
     """A `Sight` as layers take it: keys and values (b, t, heads, 1 + k · n, head dim) of each
-    layer that looks at landmarks, what is added to all tokens of a frame (b, t, 1, d), and the mask
-    (b, t, 1, 1, 1 + k · n), −∞ where there is nothing. The first key is of nothing."""
+    layer that looks at landmarks, what is added to all tokens of a frame (b, t, 1, d), the mask
+    (b, t, 1, 1, 1 + k · n), −∞ where there is nothing, and how queries are turned (tokens,
+    head dim / 2). The first key is of nothing."""
 
     keys: list[Tensor]
     values: list[Tensor]
     moved: Tensor
     mask: Tensor
+    turned: Tensor
 
 
 class LandmarkMemory(nn.Module):
@@ -67,27 +70,29 @@ class LandmarkMemory(nn.Module):
         config: of the memory, with `count` above 0.
         width: of tokens. condition: of what modulates them. head_dim: of attention.
         recent: frames that attention sees anyway; younger landmarks are not looked at.
-        shape: (n, c), of a frame's latents.
+        grid: rows and columns of a frame's latents, n in all. channels: c, of each.
+        token_grid: rows and columns of a frame's tokens.
         tracker: says how actions move the pose.
     """
 
     def __init__(
         self, config: LandmarkConfig, width: int, condition: int, head_dim: int, recent: int,
-        shape: tuple[int, int], tracker: PoseTracker,
+        grid: tuple[int, int], channels: int, token_grid: tuple[int, int], tracker: PoseTracker,
     ) -> None:  # fmt: skip
         super().__init__()
         if not config.spacing:
             raise ConfigError("a model's landmarks.spacing is above 0; only training measures it")
-        self.config, self.recent, self.shape = config, recent, shape
+        self.config, self.recent = config, recent
+        self.shape = math.prod(grid), channels
         self.tracker = tracker
         self.head_dim = head_dim
-        places, channels = shape
         self.view = nn.Linear(channels, width)
-        self.position = nn.Parameter(0.5 * torch.randn(places, width))
+        self.position = nn.Parameter(0.5 * torch.randn(self.shape[0], width))
         self.place = nn.Linear(2 * WAVES * 2 + 2 * TURNS + 2, width, bias=False)
         self.moved = nn.Linear(4, width)
         nn.init.zeros_(self.moved.weight)
         nn.init.zeros_(self.moved.bias)
+        self.rotation = ViewRotation(head_dim, token_grid, grid, config.spacing)
         self.readers = nn.ModuleList(
             LandmarkReader(width, condition, head_dim) for _ in config.layers
         )
@@ -167,9 +172,11 @@ class LandmarkMemory(nn.Module):
         features = _features(sight.where, self.config.spacing).to(sight.views.dtype)
         hidden = self.view(sight.views) + self.position + self.place(features).unsqueeze(3)
         hidden = F.silu(hidden).flatten(2, 3)  # (b, t, k · n, d)
+        turned = self.rotation.key_angles(sight.where).flatten(2, 3).unsqueeze(2)
+        own = self.rotation.query_angles()
         keys, values = [], []
         for reader in cast(list[LandmarkReader], self.readers):
-            key, value = reader.project(hidden)
+            key, value = reader.project(hidden, turned)
             keys.append(key)
             values.append(value)
         seen = torch.ones(b, t, 1, dtype=torch.bool, device=sight.held.device)
@@ -178,7 +185,7 @@ class LandmarkMemory(nn.Module):
         motion = sight.motion / self.tracker.scale
         known = sight.known.unsqueeze(-1).to(motion.dtype)
         moved = self.moved(torch.cat([motion * known, known], -1).to(sight.views.dtype))
-        return Sighting(keys, values, moved.unsqueeze(2), mask[:, :, None, None])
+        return Sighting(keys, values, moved.unsqueeze(2), mask[:, :, None, None], own)
 
 
 class LandmarkReader(nn.Module):
@@ -190,6 +197,10 @@ class LandmarkReader(nn.Module):
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.nothing = nn.Parameter(torch.zeros(width // head_dim, head_dim))
+        # What all queries and keys have in common: before anything is learnt, tokens look along
+        # their own rays.
+        self.common = nn.Parameter(torch.zeros(2, head_dim))
+        self.common.data[:, : head_dim // 2] = 2.0
         self.query_norm, self.key_norm = RMSNorm(head_dim), RMSNorm(head_dim)
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)  # a network without landmarks stays what it was
@@ -198,17 +209,24 @@ class LandmarkReader(nn.Module):
         nn.init.zeros_(self.modulation.bias)
         self.modulation.bias.data[2 * width :] = 1.0
 
-    def project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (b, t, heads, 1 + places, head dim) of places (b, t, places, d)."""
+    def project(self, hidden: Tensor, turned: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (b, t, heads, 1 + places, head dim) of places (b, t, places, d).
+
+        `turned` (b, t, 1, places, head dim / 2): the angles of keys.
+        """
         both = self.key_value(hidden).unflatten(-1, (2, -1, self.head_dim))
         key, value = (x.transpose(2, 3) for x in both.unbind(-3))
         nothing = self.nothing.to(key.dtype)[:, None].expand(*key.shape[:3], 1, -1)
-        key = torch.cat([nothing, self.key_norm(key)], 3)
+        key = rotate(self.key_norm(key) + self.common[1].to(key.dtype), turned)
+        key = torch.cat([nothing, key], 3)
         return key, F.pad(value, (0, 0, 1, 0))
 
-    def attend(self, tokens: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """What normed tokens (b, t, n, d) find, (b, t, n, d)."""
+    def attend(
+        self, tokens: Tensor, keys: Tensor, values: Tensor, mask: Tensor, turned: Tensor
+    ) -> Tensor:
+        """What normed tokens (b, t, n, d) find, (b, t, n, d); see `Sighting`."""
         query = self.query_norm(self.query(tokens).unflatten(-1, (-1, self.head_dim)))
+        query = rotate(query + self.common[0].to(query.dtype), turned[:, None])
         scores = (query.transpose(2, 3) * self.head_dim**-0.5) @ keys.transpose(-1, -2)
         found = (scores + mask.to(scores.dtype)).softmax(-1).to(values.dtype) @ values
         return self.out(found.transpose(2, 3).flatten(3))

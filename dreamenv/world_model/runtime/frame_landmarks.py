@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dreamenv.world_model.network.landmarks import LandmarkMemory, LandmarkReader, Sighting
+from dreamenv.world_model.network.view_rotation import rotate
 from dreamenv.world_model.runtime.frame_layers import Product, rms_factor
 
 
@@ -30,7 +31,8 @@ class LandmarkStepper:
         """The same in the dtype that looks are taken in."""
         keys = [x.to(self.wide) for x in sighting.keys]
         values = [x.to(self.wide) for x in sighting.values]
-        return Sighting(keys, values, sighting.moved.to(self.wide), sighting.mask.to(self.wide))
+        rest = sighting.moved.to(self.wide), sighting.mask.to(self.wide), sighting.turned
+        return Sighting(keys, values, *rest)
 
     def modulation(self, condition: Tensor) -> Tensor:
         """Scales (one added), shifts and gates of all looks, (rows, looks, 3, d)."""
@@ -49,7 +51,8 @@ class LandmarkStepper:
         scale, shift, gate = modulation[:, number].unsqueeze(2).unbind(1)
         normed = torch.addcmul(shift, x * rms_factor(x), scale)
         keys, values = sighting.keys[number][:, 0], sighting.values[number][:, 0]
-        found = self._readers[number](normed, keys, values, sighting.mask[:, 0])
+        reader = self._readers[number]
+        found = reader(normed, keys, values, sighting.mask[:, 0], sighting.turned)
         x.addcmul_(gate, found)
 
 
@@ -57,12 +60,16 @@ class _Reader:
     def __init__(self, reader: LandmarkReader, dtype: torch.dtype, wide: torch.dtype) -> None:
         self.query, self.out = Product(reader.query, dtype), Product(reader.out, dtype)
         self.head_dim = reader.head_dim
-        self.norm = reader.query_norm.weight.detach().to(wide) * reader.head_dim**-0.5
+        self.norm = reader.query_norm.weight.detach().to(wide)
+        self.common = reader.common[0].detach().to(wide)
         self.wide = wide
 
-    def __call__(self, normed: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    def __call__(
+        self, normed: Tensor, keys: Tensor, values: Tensor, mask: Tensor, turned: Tensor
+    ) -> Tensor:
         """Tokens (b, n, d) to keys and values (b, heads, places, head dim)."""
         query = self.query(normed).to(self.wide).unflatten(-1, (-1, self.head_dim))
-        query = (query * rms_factor(query) * self.norm).transpose(1, 2)
+        query = torch.addcmul(self.common, query * rms_factor(query), self.norm)
+        query = rotate(query * self.head_dim**-0.5, turned[:, None]).transpose(1, 2)
         weights = (query @ keys.transpose(2, 3)).add_(mask).softmax(-1)
         return self.out((weights @ values).transpose(1, 2).flatten(2))
