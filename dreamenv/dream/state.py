@@ -93,11 +93,14 @@ class DreamState:
                 "states are joined that were dreamt by the same weights, one or more of them; "
                 f"these are {len(states)} by {len({state.fingerprint for state in states})} models"
             )
+        parts: dict[str, Any] = {
+            name: torch.cat([getattr(state, name) for state in states]) for name in TENSORS
+        }
+        parts |= {name: np.concatenate([getattr(s, name) for s in states]) for name in ARRAYS}
         return dataclasses.replace(
             states[0],
             memory=State.join([state.memory for state in states]),
-            **{name: torch.cat([getattr(state, name) for state in states]) for name in TENSORS},
-            **{name: np.concatenate([getattr(s, name) for s in states]) for name in ARRAYS},
+            **parts,
             sources=tuple(source for state in states for source in state.sources),
             generators=tuple(one for state in states for one in state.generators),
         )

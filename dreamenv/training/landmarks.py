@@ -11,6 +11,7 @@ from torch import Tensor
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.poses import read_poses
 from dreamenv.rollouts.store import RolloutStore
+from dreamenv.training.latents import Rows
 from dreamenv.world_model.landmark_config import LandmarkConfig
 from dreamenv.world_model.network.landmarks import Sight, nearest, place_for
 from dreamenv.world_model.network.planar import relative
@@ -134,7 +135,7 @@ class Landmarks:
         return found
 
     def see(
-        self, first: np.ndarray, steps: np.ndarray, valid: np.ndarray, latents: np.ndarray,
+        self, first: np.ndarray, steps: np.ndarray, valid: np.ndarray, latents: np.ndarray | Rows,
         rng: np.random.Generator,
     ) -> tuple[Sight, Tensor]:  # fmt: skip
         """What windows see, and what truly led to each of their frames (b, t, 3).

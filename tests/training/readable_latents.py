@@ -43,6 +43,7 @@ def number_model(conditioning: str = "action") -> WorldModel:
         device=torch.device("cpu"),
         autocast=nullcontext,
         tokenizer=NumberTokenizer(),
+        dynamics=SimpleNamespace(landmarks=None),
     )
     return model
 
