@@ -9,6 +9,7 @@ from typing import Any
 from dreamenv.agents.collecting import SavedAgents
 from dreamenv.cli import INTERRUPTED
 from dreamenv.core.errors import RolloutError
+from dreamenv.real.plugin import collecting
 from dreamenv.rollouts.collect import STEP_TIMEOUT, collect, stored_steps
 from dreamenv.rollouts.policies import AGENT
 from dreamenv.rollouts.store import RolloutStore
@@ -25,10 +26,10 @@ class Options:
     """Steps wanted in the store, all runs together."""
     out: Path
     """Folder of the store; continued if it exists."""
-    policy: tuple[str, ...] = ("sticky",)
+    policy: tuple[str, ...] = ()
     """One or more policies: uniform, sticky, those that the environment's family brings, and
     agent:PATH, a trained agent. name:number sets a policy's parameter, =weight its share of the
-    episodes."""
+    episodes. By default those that the family names for the environment, else sticky."""
     workers: int = 1
     """Processes, each with its own environment."""
     seed: int | None = None
@@ -54,7 +55,7 @@ def run(options: Options) -> int:
     complete = collect(
         options.env,
         options.frames,
-        parse_mixture(list(options.policy)),
+        parse_mixture(list(options.policy)) or collecting(options.env),
         options.workers,
         options.out,
         options.seed,

@@ -40,6 +40,9 @@ class EnvironmentId:
     entry_point: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None
+    collecting: Mapping[str, float] = field(default_factory=dict)
+    """Specs of policies and their weights that meet rewards and show the world from everywhere:
+    what `dreamenv collect` takes where no policy is named; empty for sticky random actions."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,14 @@ def family_of(env_id: str) -> Family | None:
     """The family that an id, with or without its module, belongs to."""
     name = env_id.rpartition(":")[2]
     return next((family for family in families() if family.owns(name)), None)
+
+
+def collecting(env_id: str) -> dict[str, float]:
+    """Policies and their weights to collect an environment with, where nobody names any."""
+    family = family_of(env_id)
+    name = env_id.rpartition(":")[2]
+    known = {env.id: dict(env.collecting) for env in family.ids} if family else {}
+    return known.get(name) or {"sticky": 1.0}
 
 
 def default_dream() -> str:

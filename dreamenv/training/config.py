@@ -63,7 +63,7 @@ class TrainConfig:
     out: str
     """Run folder; the same command continues what stands there."""
     preset: str = "small"
-    """Sizes of the model: debug, small, base or paper."""
+    """Sizes of the model: debug, tiny, small, base or paper."""
     architecture: dict[str, Any] = field(default_factory=dict)
     """Changes to the preset's configuration: dynamics.scan=none dynamics.width=128, and in Python
     {"dynamics": {"scan": "none", "width": 128}}."""

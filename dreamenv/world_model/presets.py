@@ -21,6 +21,17 @@ PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
             ssm_chunk=32,
         ),
     ),
+    "tiny": (
+        TokenizerConfig(widths=(32, 64, 128), blocks=(1, 1, 1), latent_channels=16),
+        DynamicsConfig(
+            width=128,
+            scan_blocks=((4, 4), (2, 2), (1, 1)),
+            attention_head_dim=32,
+            condition_width=64,
+            ssm_head_dim=32,
+            ssm_state_dim=32,
+        ),
+    ),
     "small": (TokenizerConfig(), DynamicsConfig()),
     "base": (
         TokenizerConfig(widths=(96, 192, 384), blocks=(2, 2, 2)),
@@ -45,7 +56,8 @@ PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
         ),
     ),
 }
-"""Name → tokenizer and dynamics: `debug` for tests, `small` for 2 CPU cores, up to `paper`."""
+"""Name → tokenizer and dynamics: `debug` for tests, `tiny` for minutes on a CPU, `small` for 2 CPU
+cores, up to `paper`."""
 
 
 def preset(name: str, **fields: Any) -> WorldModelConfig:

@@ -62,6 +62,12 @@ def test_extras_are_the_promised_ones() -> None:
         "lpips",
         "cuda",
         "minerl",
+        "vizdoom",
+        "miniworld",
+        "minigrid",
+        "crafter",
+        "atari",
+        "box2d",
         "docs",
         "dev",
     }
