@@ -1,6 +1,7 @@
 # make setup: everything that the other targets need; does nothing when it is up to date
 # make test:  lint, format, types, tests
 # make lint, make type: only that; make format: put files into the one format
+# make test-data: the importers that need other libraries, which it installs
 # make docs:  the pages and the API as a site in site/, strictly
 # make demo:  train an agent in a dream of Memory Maze, score it in the dream and the real maze
 # make bench: speed of dreams, training and adapter, about ten minutes on two cores; fills in
@@ -16,7 +17,7 @@ ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
 endif
 
-.PHONY: setup test lint format type docs demo bench clients
+.PHONY: setup test test-data lint format type docs demo bench clients
 .DEFAULT_GOAL := setup
 
 setup: $(SET_UP)
@@ -31,6 +32,12 @@ IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: lint type
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q $(IN_PARALLEL)
+
+test-data: setup
+	$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --constraint constraints-data.txt \
+		--no-build-isolation --editable '.[minari,lerobot,video]'
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q tests/rollouts/test_import_libraries.py
 
 lint: setup
 	$(PYTHON_IN_VENV) -m ruff check .

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dreamenv.evaluation.gap.config import GapConfig as GapConfig
     from dreamenv.evaluation.gap.measure import measure_gap as measure_gap
     from dreamenv.evaluation.gap.report import GapReport as GapReport
+    from dreamenv.rollouts.importers.run import import_rollouts as import_rollouts
     from dreamenv.rollouts.store import RolloutStore as RolloutStore
     from dreamenv.rollouts.writer import RolloutWriter as RolloutWriter
     from dreamenv.training.config import TrainConfig as TrainConfig
@@ -66,6 +67,7 @@ _PLACES = {
     "WorldModel": "world_model.model",
     "WorldModelConfig": "world_model.config",
     "collect": "agents.collecting",
+    "import_rollouts": "rollouts.importers.run",
     "load_world_model": "world_model.checkpoint",
     "make_dream_vec_env": "dream.sb3",
     "measure_gap": "evaluation.gap.measure",

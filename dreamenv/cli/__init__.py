@@ -10,6 +10,7 @@ import errno
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from keyword import iskeyword
 
 from dreamenv.core.console import print_anywhere
 from dreamenv.core.errors import DreamEnvError
@@ -20,6 +21,8 @@ __all__ = ["INTERRUPTED", "VERBS", "main"]
 
 VERBS = {
     "collect": "record rollouts of an environment",
+    "import": "read a data set that others recorded into a rollout store",
+    "export": "write rollouts in a format that others read",
     "inspect": "describe a rollout store and draw some of its frames",
     "train": "train a world model on rollouts",
     "train-agent": "train an agent in an environment, dreamt or real",
@@ -59,7 +62,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         # Only the chosen verb is imported: `inspect` should not wait for torch.
         from dreamenv.cli.options import parse
 
-        module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
+        name = verb.replace("-", "_") + "_" * iskeyword(verb)
+        module = import_module(f"dreamenv.cli.{name}")
         summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
         return module.run(parse(module.Options, f"dreamenv {verb}", arguments, summary))
 

@@ -4,12 +4,15 @@ Stored: `action[t]`, `reward[t]`, `terminated[t]` belong to the step from frame 
 Model time: at frame t they are those of the step that led *to* frame t. No step led to the frame
 where an episode, or a memory of it, begins: its reward is 0, it is no terminal state, and its
 action is `no_action`: −1 for discrete actions, NaN in every dimension for those of a box.
+Data sets: a column with a row per frame says of itself where it stands (`Stands`); `between` and
+`per_frame` are the only ways across that border.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,49 @@ from numpy.typing import NDArray
 from dreamenv.rollouts.actions import to_model
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.spaces import ActionSpace
+
+
+class Stands(Enum):
+    """The step that row t of a data set's column belongs to, beside frame t."""
+
+    LEADS = "leads"
+    """The step that led to frame t; row 0 says nothing."""
+    FOLLOWS = "follows"
+    """The step that begins at frame t; beside the last frame it leads to a frame not recorded."""
+
+    def first(self, rows: int, frames: int) -> int:
+        """Number of the row that belongs to the first step, of a column of `rows` rows."""
+        return int(self is Stands.LEADS and rows == frames)
+
+
+def between(rows: NDArray, frames: int, stands: Stands) -> NDArray:
+    """The T rows that belong to the steps between T + 1 frames, as they are stored here.
+
+    Args:
+        rows: (T + 1, ...), one beside each frame; or (T, ...), which are between them already.
+        frames: T + 1.
+        stands: where they stand.
+
+    Raises:
+        ValueError: there are more or fewer rows.
+    """
+    if len(rows) not in (frames - 1, frames):
+        raise ValueError(f"{len(rows)} rows do not belong to {frames} frames")
+    first = stands.first(len(rows), frames)
+    return rows[first : first + frames - 1]
+
+
+def per_frame(between: NDArray, stands: Stands, nothing: Any = 0) -> NDArray:
+    """The inverse: T + 1 rows beside T + 1 frames, with `nothing` where no step belongs.
+
+    Args:
+        between: (T, ...), of the steps between the frames.
+        stands: where the rows are to stand.
+        nothing: value of the row that no step belongs to.
+    """
+    empty = np.full((1, *between.shape[1:]), nothing, between.dtype)
+    parts = [empty, between] if stands is Stands.LEADS else [between, empty]
+    return np.concatenate(parts)
 
 
 def no_action(dtype: np.dtype) -> Any:

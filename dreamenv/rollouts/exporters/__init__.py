@@ -1,0 +1,1 @@
+"""Rollouts in formats that others read: a module per format."""
