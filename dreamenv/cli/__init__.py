@@ -62,12 +62,16 @@ def _run(verb: str, arguments: list[str]) -> int:
         # Only the chosen verb is imported: `inspect` should not wait for torch.
         from dreamenv.cli.options import parse
 
-        name = verb.replace("-", "_") + "_" * iskeyword(verb)
-        module = import_module(f"dreamenv.cli.{name}")
+        module = import_module(module_of(verb))
         summary = VERBS[verb][0].upper() + VERBS[verb][1:] + "."
         return module.run(parse(module.Options, f"dreamenv {verb}", arguments, summary))
 
     return exit_code(work)
+
+
+def module_of(verb: str) -> str:
+    """The module of a verb; that of one which is a word of Python's own ends with an underscore."""
+    return f"dreamenv.cli.{verb.replace('-', '_')}" + "_" * iskeyword(verb)
 
 
 def exit_code(work: Callable[[], int]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dreamenv.cli import VERBS, main
+from dreamenv.cli import VERBS, main, module_of
 from dreamenv.cli.options import parse, read_mapping
 from dreamenv.training.config import TrainConfig
 
@@ -141,12 +141,8 @@ def test_every_verb_explains_itself_and_every_option(
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert f"usage: dreamenv {verb}" in text
-    undocumented = list(without_docstring(import_module(options_module(verb)).Options))
+    undocumented = list(without_docstring(import_module(module_of(verb)).Options))
     assert not undocumented, "say below the field what it is"
-
-
-def options_module(verb: str) -> str:
-    return f"dreamenv.cli.{verb.replace('-', '_')}"
 
 
 def without_docstring(kind: type) -> list[str]:

@@ -112,15 +112,14 @@ def _buffer(episode: Episode) -> Any:
         for part in outer:
             place = place.setdefault(part, {})
         place[name] = values
-    return EpisodeBuffer(
-        seed=episode.seed,
-        observations=episode.observation,  # type: ignore[arg-type] - arrays do as well as lists
-        actions=episode.action,  # type: ignore[arg-type]
-        rewards=episode.reward,  # type: ignore[arg-type]
-        terminations=episode.terminated,  # type: ignore[arg-type]
-        truncations=episode.truncated,  # type: ignore[arg-type]
-        infos=nested,
-    )
+    arrays: dict[str, Any] = {  # they do as well as the lists that Minari asks for
+        "observations": episode.observation,
+        "actions": episode.action,
+        "rewards": episode.reward,
+        "terminations": episode.terminated,
+        "truncations": episode.truncated,
+    }
+    return EpisodeBuffer(seed=episode.seed, infos=nested, **arrays)
 
 
 def _about(episode: Episode) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
@@ -55,7 +57,8 @@ class ActionRange:
             start = min(0, int(self._low.item()))
             return require_action_space(Discrete(int(self._high.item()) - start + 1, start=start))
         dtype = self._dtype if self._dtype.kind == "f" else np.dtype(np.float32)
-        low, high = self._low.astype(dtype), self._high.astype(dtype)
+        low: Any = self._low.astype(dtype)
+        high: Any = self._high.astype(dtype)
         if self._dtype.kind == "f" and (low >= -1).all() and (high <= 1).all():
             low, high = np.full_like(low, -1), np.full_like(high, 1)
         still = low == high

@@ -60,13 +60,14 @@ class LeRobotData:
                 )
             self._features: dict[str, Any] = about["features"]
             self._fps = float(about["fps"])
+            self._names = self._features["action"].get("names")
             self._camera = self._find_camera(said.image_key)
             kinds = {name: feature["dtype"] for name, feature in self._features.items()}
         except KeyError as error:
             raise RolloutError(f"{info} lacks the entry {error}") from None
-        except (UnreadableFileError, FileNotFoundError, TypeError, ValueError) as error:
-            if isinstance(error, RolloutError):
-                raise
+        except RolloutError:
+            raise
+        except (OSError, UnreadableFileError, TypeError, ValueError, AttributeError) as error:
             raise RolloutError(f"{info} cannot be read: {error}") from error
         self._is_video = kinds[self._camera] == "video"
         pictured = {name for name, kind in kinds.items() if kind in ("video", "image")}
@@ -84,7 +85,7 @@ class LeRobotData:
             "image_key": self._camera,
             "fps": self._fps,
             "robot_type": about.get("robot_type"),
-            "action_names": self._features["action"].get("names"),
+            "action_names": self._names,
         }
         self._left: set[str] = pictured - {self._camera}
         self._last = LastSteps(said.last_step)
