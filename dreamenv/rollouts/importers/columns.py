@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.spaces import ActionSpace, action_array_type, require_image_space
+from dreamenv.rollouts.spaces import ActionSpace, require_image_space
 from dreamenv.rollouts.timing import Stands, between
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -124,7 +124,6 @@ class Column:
         Raises:
             RolloutError: one is not in a Discrete space, or has another shape, or is no number.
         """
-        shape, dtype = action_array_type(space)
         self._require_numbers()
         if isinstance(space, Discrete):
             column = self.scalars()
@@ -132,12 +131,13 @@ class Column:
             last = int(space.start) + int(space.n) - 1
             whole = values.astype(np.int64) == values
             column.refuse(~whole | (values < space.start) | (values > last), f"is not in {space}")
-            return values.astype(dtype)
-        if isinstance(space, Box) and self.values.size != len(self) * int(np.prod(shape)):
+            return values.astype(np.int64)
+        shape = space.shape or ()
+        if self.values.size != len(self) * int(np.prod(shape)):
             raise self.error(f"has rows of shape {self.values.shape[1:]}, the space has {shape}")
         values = self.values.reshape(len(self), *shape)
         self.refuse(~np.isfinite(values), "is no finite action")
-        return values.astype(dtype)
+        return values.astype(space.dtype)
 
     def frames(self, space: Box | None = None) -> np.ndarray:
         """(rows, H, W, C) uint8; grey frames may lack the channel.
