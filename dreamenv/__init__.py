@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dreamenv.core.errors import MissingDependencyError as MissingDependencyError
     from dreamenv.core.errors import RolloutError as RolloutError
     from dreamenv.dream.env import DreamEnv as DreamEnv
+    from dreamenv.dream.frames import WithFrames as WithFrames
     from dreamenv.dream.memory import WithMemory as WithMemory
     from dreamenv.dream.sb3 import DreamVecEnv as DreamVecEnv
     from dreamenv.dream.sb3 import make_dream_vec_env as make_dream_vec_env
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dreamenv.evaluation.gap.measure import measure_gap as measure_gap
     from dreamenv.evaluation.gap.report import GapReport as GapReport
     from dreamenv.rollouts.importers.run import import_rollouts as import_rollouts
+    from dreamenv.rollouts.pictures import FrameObservation as FrameObservation
     from dreamenv.rollouts.store import RolloutStore as RolloutStore
     from dreamenv.rollouts.writer import RolloutWriter as RolloutWriter
     from dreamenv.training.config import TrainConfig as TrainConfig
@@ -55,6 +57,7 @@ _PLACES = {
     "DreamVecEnv": "dream.sb3",
     "DreamVectorEnv": "dream.vector_env",
     "EnvironmentUsageError": "core.errors",
+    "FrameObservation": "rollouts.pictures",
     "GapConfig": "evaluation.gap.config",
     "GapReport": "evaluation.gap.report",
     "MissingDependencyError": "core.errors",
@@ -63,6 +66,7 @@ _PLACES = {
     "RolloutWriter": "rollouts.writer",
     "SavedAgents": "agents.collecting",
     "TrainConfig": "training.config",
+    "WithFrames": "dream.frames",
     "WithMemory": "dream.memory",
     "WorldModel": "world_model.model",
     "WorldModelConfig": "world_model.config",

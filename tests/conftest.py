@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def write_counting_store(
     steps: int = STEPS,
     continuous: bool = False,
     poses: bool = False,
-    **env: int,
+    **env: Any,
 ) -> Path:
     """Episodes of the counting environment under random actions; episode i has seed i."""
     from counting_env import CountingEnv

@@ -34,6 +34,10 @@ class AgentConfig:
     memory_from: str | None = None
     """Checkpoint of a world model that watches the real environments beside the agent, so that it
     observes what it would in a dream with `observation="memory"`."""
+    frames_from: str | None = None
+    """Checkpoint of a world model whose dreams' frames the real environments show: the same entry
+    of their observations, the same size. By default that of the dream, where one of `env` and
+    `eval_env` is one."""
     only_memory: bool = False
     """Show the agent the world model's memory and no frame: an MLP instead of convolutions."""
     eval_every: int = 25_000

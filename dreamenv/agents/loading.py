@@ -124,6 +124,11 @@ def _scripted(spec: str, action_space: spaces.Space, seed: int) -> Agent:
         stickiness = _probability(name, argument, STICKINESS)
         return RandomAgent(spec, action_space, seed, stickiness)
     if name == "forward":
+        if not isinstance(action_space, spaces.Discrete) or action_space.n < 2:
+            raise ConfigError(
+                f"{name} takes action 1 most of the time, which {action_space} does not have; "
+                "take random or sticky"
+            )
         share = _probability(name, argument, FORWARD_SHARE)
         return RandomAgent(spec, action_space, seed, forward=share)
     if argument:

@@ -18,7 +18,7 @@ from dreamenv.core.locks import LOCK
 from dreamenv.core.reading import is_stray, read_object
 
 FIXED = (
-    *("algo", "env", "env_kwargs", "memory_from", "only_memory"),
+    *("algo", "env", "env_kwargs", "memory_from", "frames_from", "only_memory"),
     *("num_envs", "seed", "hyperparameters"),
 )
 """What a resumed run may not change. Its length, evaluations and device may."""

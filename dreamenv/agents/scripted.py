@@ -11,6 +11,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from dreamenv.rollouts.actions import rows_of
+
 Observation = NDArray | dict[str, NDArray]
 """Of N episodes: frames (N, H, W, C), or a dictionary with `frame`."""
 
@@ -54,7 +56,7 @@ class RandomAgent:
         self._previous: NDArray | None = None
 
     def act(self, observation: Observation, episode_start: NDArray[np.bool_]) -> NDArray:
-        """Actions of all episodes, (N, …)."""
+        """Actions of all episodes, (N, …): rows (`dreamenv.core.action_rows`) of nested ones."""
         actions = np.stack([self._draw() for _ in range(len(episode_start))])
         repeats = self._generator.random(len(actions)) < self._stickiness
         if self._previous is not None and len(self._previous) == len(actions):
@@ -65,7 +67,7 @@ class RandomAgent:
 
     def _draw(self) -> NDArray:
         if self._forward is None:
-            return self._action_space.sample()
+            return rows_of(self._action_space, self._action_space.sample())
         if self._generator.random() < self._forward:
             return np.int64(FORWARD)  # type: ignore[return-value]
         while (action := self._action_space.sample()) == FORWARD:

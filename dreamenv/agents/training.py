@@ -14,7 +14,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from dreamenv.agents.callbacks import Clock, EvaluateAgent, KeepAgent, ProgressBar, SaveAgent
 from dreamenv.agents.config import AgentConfig
-from dreamenv.agents.envs import DEAD_WORKER_ERRORS, close, find_spec, is_dream, make_vec_env
+from dreamenv.agents.envs import (
+    DEAD_WORKER_ERRORS,
+    close,
+    dreamt_frames,
+    find_spec,
+    is_dream,
+    make_vec_env,
+)
 from dreamenv.agents.loading import require_trust
 from dreamenv.agents.observations import OnlyMemory, has_memory, seen_frame
 from dreamenv.agents.recipes import Model, build_model, make_recipe
@@ -47,6 +54,7 @@ def _run(config: AgentConfig) -> Path:
         env = make_vec_env(
             *(config.env, config.num_envs, config.seed, config.env_kwargs, config.memory_from),
             repeatable=True,
+            frames_from=_frames_from(config),
         )
         stack.callback(close, env)
         if config.only_memory:
@@ -115,7 +123,10 @@ def _make_evaluation_env(config: AgentConfig, env: VecEnv) -> VecEnv:
     """
     env_id, env_kwargs = config.evaluation_env()
     num_envs = min(config.num_envs, config.eval_episodes)
-    eval_env = make_vec_env(env_id, num_envs, config.eval_seed, env_kwargs, config.memory_from)
+    eval_env = make_vec_env(
+        *(env_id, num_envs, config.eval_seed, env_kwargs, config.memory_from),
+        frames_from=_frames_from(config),
+    )
     if config.only_memory and has_memory(eval_env.observation_space):
         eval_env = OnlyMemory(eval_env)
     problems = [
@@ -136,10 +147,23 @@ def _make_evaluation_env(config: AgentConfig, env: VecEnv) -> VecEnv:
     return eval_env
 
 
+def _frames_from(config: AgentConfig) -> str | None:
+    """The checkpoint that says what frames of real environments look like to agents."""
+    return config.frames_from or dreamt_frames(
+        (config.env, config.env_kwargs), config.evaluation_env()
+    )
+
+
 def _check_memory(config: AgentConfig) -> None:
-    """Refuse `memory_from` where nothing reads it."""
+    """Refuse `memory_from` and `frames_from` where nothing reads them."""
     env_ids = {config.env, config.evaluation_env()[0]}
-    if config.memory_from is not None and all(is_dream(find_spec(name)) for name in env_ids):
+    dreamt = all(is_dream(find_spec(name)) for name in env_ids)
+    if config.frames_from is not None and (dreamt or config.memory_from is not None):
+        raise ConfigError(
+            "frames_from is for real environments, and memory_from shows frames as well: "
+            "leave it out"
+        )
+    if config.memory_from is not None and dreamt:
         raise ConfigError(
             "memory_from is for real environments; a dream shows its own memory if its arguments "
             "have observation=memory"

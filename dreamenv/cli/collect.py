@@ -13,7 +13,7 @@ from dreamenv.real.plugin import collecting
 from dreamenv.rollouts.collect import STEP_TIMEOUT, collect, stored_steps
 from dreamenv.rollouts.policies import AGENT
 from dreamenv.rollouts.store import RolloutStore
-from dreamenv.rollouts.summary import reward_table, skipped_table
+from dreamenv.rollouts.summary import frames_taken_from, reward_table, skipped_table
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Options:
     """Load agents although their files hold pickled Python objects, which can run any code."""
     agent_memory: str = ""
     """Checkpoint of the world model whose memory an agent observes."""
+    image_key: str = ""
+    """Entry of the observations that is the frame, such as rgb or camera/front. It may be left out
+    where one entry alone is a picture."""
 
 
 def run(options: Options) -> int:
@@ -64,6 +67,7 @@ def run(options: Options) -> int:
         options.record_info,
         step_timeout=options.step_timeout,
         agents=SavedAgents(options.trust_agent, options.agent_memory),
+        image_key=options.image_key,
     )
     if not complete:
         print("interrupted; run the same command again to continue")
@@ -76,6 +80,8 @@ def run(options: Options) -> int:
     if complete and store.num_steps == before:
         print(f"there are {options.frames} frames or more already: nothing was recorded")
     print(f"{store.num_steps} frames in {store.num_episodes} episodes are stored in {options.out}")
+    if taken := frames_taken_from(store):
+        print(f"frames are {taken}")
     print(f"their seeds are from stream {store.metadata['collect']['seed']} (--seed)")
     if store.skipped:
         print(skipped_table(store))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Space
+from gymnasium.spaces import Dict, Space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dreamenv.core.action_rows import row_type
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
-from dreamenv.dream.spaces import action_space, observation_space
-from dreamenv.rollouts.actions import to_model
+from dreamenv.dream.spaces import action_space, observation_space, picture_of
+from dreamenv.rollouts.actions import rows_of, to_model
+from dreamenv.rollouts.pictures import Picture
 from dreamenv.rollouts.timing import led_by
 from dreamenv.world_model.isolation import isolated
 from dreamenv.world_model.preprocessing import fit_frames
@@ -67,26 +70,42 @@ class EpisodeMemory:
         self._frames = np.zeros((num_envs, *space["frame"].shape), np.uint8)  # type: ignore[misc]
         self._features = np.zeros((num_envs, self.model.feature_size), np.float32)
         self._state = self.model.initial_state(num_envs)
+        self._picture: Picture | None = None
 
     def require_same_spaces(self, observations: Space, actions: Space) -> None:
         """Check the spaces of the real environment (one episode) against the model's.
 
+        Observations may be all that frames can be read from as the model's rollouts were
+        (`Picture`); `frames_of` does so.
+
         Raises:
             ConfigError: other actions, or other frames than the model can be shown.
         """
-        channels = self.model.config.frame_channels
+        config = self.model.config
+        channels = config.frame_channels
         if actions != self.action_space:
             raise ConfigError(
                 f"the environment takes actions from {actions}, the world model knows "
                 f"{self.action_space}; choose the environment that it was trained on"
             )
-        shape = observations.shape or ()
-        is_image = isinstance(observations, Box) and observations.dtype == np.uint8
-        if not is_image or len(shape) != 3 or shape[-1] != channels:
+        try:
+            self._picture = picture_of(config, observations)
+        except ConfigError as error:
             raise ConfigError(
                 f"the environment shows {observations}, the world model takes uint8 frames "
-                f"(height, width, {channels}); choose the environment that it was trained on"
-            )
+                f"(height, width, {channels}); choose the environment that it was trained on "
+                f"({error})"
+            ) from error
+
+    def frames_of(self, observations: Any) -> NDArray[np.uint8]:
+        """The frames (…, h, w, C) in observations of the real environment, of one or of many."""
+        if self._picture is None:
+            return np.asarray(observations)
+        return self._picture(observations)
+
+    def context_of(self, given: Context) -> Context:
+        """A context of frames, from one of observations of the real environment."""
+        return self.frames_of(given[0]), given[1]
 
     @isolated
     def begin(self, slots: Iterable[int], contexts: Sequence[Context]) -> None:
@@ -104,14 +123,18 @@ class EpisodeMemory:
             self._state = self._state.put(here, state)
 
     @isolated
-    def watch(self, frames: NDArray, actions: NDArray) -> None:
+    def watch(self, frames: NDArray, actions: Any) -> None:
         """Take the next frame of every episode into memory.
 
         Args:
             frames: (num_envs, h, w, C) uint8, of any size.
-            actions: (num_envs, …) of the environment's space, which led to them.
+            actions: of all episodes, as the environment's space batched, which led to them.
+
+        Raises:
+            InvalidActionError: they are not of the form of its space.
         """
-        actions = to_model(self.action_space, actions)[:, None]
+        rows = rows_of(self.action_space, actions, (self.num_envs,))
+        actions = to_model(self.action_space, rows)[:, None]
         self._state, self._frames, self._features = self._observe(
             self._state, np.asarray(frames)[:, None], actions
         )
@@ -158,4 +181,5 @@ def context_of_one(frame: NDArray, space: Space) -> Context:
         frame: (h, w, C) uint8.
         space: of the environment's actions.
     """
-    return np.asarray(frame)[None], np.zeros((0, *(space.shape or ())), space.dtype)
+    shape, dtype = row_type(space)
+    return np.asarray(frame)[None], np.zeros((0, *shape), dtype)

@@ -20,10 +20,10 @@ def action_meanings(env_id: str, actions: Space) -> list[str]:
         actions: the action space.
 
     Raises:
-        EnvironmentUsageError: actions are continuous.
+        EnvironmentUsageError: actions are not numbered, but vectors.
     """
     if not isinstance(actions, Discrete):
-        raise EnvironmentUsageError(f"actions from {actions} are continuous and have no names")
+        raise EnvironmentUsageError(f"actions from {actions} are not numbered and have no names")
     family = family_of(env_id)
     if family is not None and _are_of(family, actions):
         return [name.upper() for name in family.actions]
@@ -38,7 +38,7 @@ def keys_to_action(env_id: str, actions: Space) -> Keys:
         actions: the action space.
 
     Raises:
-        EnvironmentUsageError: actions are continuous, or more than there are plain keys.
+        EnvironmentUsageError: actions are not numbered, or more than there are plain keys.
     """
     if not isinstance(actions, Discrete) or actions.n > len(_PLAIN):
         raise EnvironmentUsageError(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dreamenv.dream.episode_memory import EPISODE_CONTEXT, Context, EpisodeMemory, context_of_one
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
+from dreamenv.rollouts.actions import rows_of
 
 
 class WithMemory(gymnasium.Wrapper):
@@ -28,7 +29,7 @@ class WithMemory(gymnasium.Wrapper):
     has one, as `dreamenv.real.replayed.SpawnedEnv` does, else with its first frame.
 
     Args:
-        env: a real environment that shows uint8 frames (height, width, channels).
+        env: a real environment that shows the pictures that the model's rollouts were made of.
         checkpoint: checkpoint folder of the world model, or `"bundled:NAME"`.
         device: torch device, or `"auto"`.
         dtype: of the model, as for `DreamVectorEnv`.
@@ -54,18 +55,20 @@ class WithMemory(gymnasium.Wrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, NDArray], dict[str, Any]]:
         """Begin an episode, and its memory anew."""
-        frame, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
         if self.env.has_wrapper_attr(EPISODE_CONTEXT):
-            context = self.env.get_wrapper_attr(EPISODE_CONTEXT)()
+            context = self._memory.context_of(self.env.get_wrapper_attr(EPISODE_CONTEXT)())
         else:
+            frame = self._memory.frames_of(observation)
             context = context_of_one(frame, self.action_space)
         self._memory.begin([0], [context])
         return self._show(), info
 
     def step(self, action: Any) -> tuple[dict[str, NDArray], Any, bool, bool, dict[str, Any]]:
         """Take one action and remember the frame that it leads to."""
-        frame, *rest = self.env.step(action)
-        self._memory.watch(np.asarray(frame)[None], np.asarray(action)[None])
+        observation, *rest = self.env.step(action)
+        frame = self._memory.frames_of(observation)
+        self._memory.watch(frame[None], rows_of(self.action_space, action)[None])
         return self._show(), *rest  # type: ignore[return-value]
 
     def _show(self) -> dict[str, NDArray]:
@@ -104,19 +107,20 @@ class WithMemoryVector(VectorWrapper):
         """Begin an episode in every slot, or in those of `options["reset_mask"]`."""
         everyone = np.ones(self.num_envs, np.bool_)
         mask = np.array((options or {}).get("reset_mask", everyone))
-        frames, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        self._begin(mask, frames)
+        shown, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        self._begin(mask, self._memory.frames_of(shown))
         self._ended &= ~mask
         return self._memory.show(), info
 
     def step(self, actions: Any) -> tuple[dict[str, NDArray], Any, Any, Any, dict[str, Any]]:
         """Step every slot; with same-step autoreset `final_obs` holds memory as well."""
-        frames, rewards, terminated, truncated, info = self.env.step(actions)
+        observations, rewards, terminated, truncated, info = self.env.step(actions)
+        frames = self._memory.frames_of(observations)
         ended = terminated | truncated
         if self._mode == AutoresetMode.SAME_STEP and ended.any():
             last = np.array(frames)
             for i in np.flatnonzero(ended):
-                last[i] = info["final_obs"][i]
+                last[i] = self._memory.frames_of(info["final_obs"][i])
             self._memory.watch(last, actions)
             shown = self._memory.show()
             for i in np.flatnonzero(ended):
@@ -133,7 +137,7 @@ class WithMemoryVector(VectorWrapper):
         slots = np.flatnonzero(mask).tolist()
         if self._contexts is not None:
             given = self._contexts()
-            contexts = [given[i] for i in slots]
+            contexts = [self._memory.context_of(given[i]) for i in slots]
         else:
             contexts = [context_of_one(frames[i], self.single_action_space) for i in slots]
         self._memory.begin(slots, contexts)

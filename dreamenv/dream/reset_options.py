@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from numpy.typing import NDArray
 
-from dreamenv.core.errors import EnvironmentUsageError
+from dreamenv.core.action_rows import row_type
+from dreamenv.core.errors import EnvironmentUsageError, InvalidActionError
 from dreamenv.dream.spaces import action_space
 from dreamenv.dream.spawns import Spawns
-from dreamenv.rollouts.actions import to_model
+from dreamenv.rollouts.actions import outside_categories, rows_of, to_model
 from dreamenv.rollouts.timing import led_by
 from dreamenv.world_model.config import WorldModelConfig
 
@@ -133,21 +136,26 @@ def _read_actions(
     """(…, t) or (…, t, dims) in the model's terms, with "none" before those of the t − 1 steps."""
     space, pose = action_space(config.actions), config.conditioning == "pose"
     steps = length if pose else length - 1  # a pose belongs to a frame, an action between two
-    shape, discrete = (*batch, steps, *(space.shape or ())), config.actions.discrete
+    row, dtype = row_type(space)
+    shape, whole = (*batch, steps, *row), isinstance(space, Discrete | MultiDiscrete | MultiBinary)
     if actions is None and not steps:
-        actions = np.zeros(shape, space.dtype)
+        actions = np.zeros(shape, dtype)
+    if isinstance(space, Tuple | Dict) and actions is not None:
+        with contextlib.suppress(InvalidActionError):  # the shape of what is left tells
+            actions = rows_of(space, actions, (*batch, steps))
     given = _array(actions, "actions")
-    if given.shape != shape or given.dtype.kind not in ("iu" if discrete else "iuf"):
+    if given.shape != shape or given.dtype.kind not in ("iu" if whole else "iuf"):
         raise EnvironmentUsageError(
             f"a context of {length} frames needs the {'poses' if pose else 'actions between them'}"
-            f", {'integers' if discrete else 'numbers'} of shape {shape}, "
+            f", {'integers' if whole else 'numbers'} of shape {shape}, "
             + ("got none" if actions is None else f"got {given.dtype} {given.shape}")
         )
+    fits, wanted = np.isfinite(given), "finite"
+    if fits.all():
+        rows = given.reshape((math.prod((*batch, steps)), *row))
+        fits, wanted = ~outside_categories(space, rows).reshape((*batch, steps)), f"from {space}"
     if isinstance(space, Discrete):
-        fits = (given >= space.start) & (given < space.start + space.n)
         wanted = f"in {space.start} … {space.start + space.n - 1}"
-    else:
-        fits, wanted = np.isfinite(given), "finite"
     if not fits.all():
         raise EnvironmentUsageError(f"the context's actions must be {wanted}, got {given[~fits]}")
     told = to_model(space, given)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
@@ -55,12 +55,12 @@ class DreamVecEnv(VecEnv):
     def __init__(self, num_envs: int, seed: int | None = None, **kwargs: Any) -> None:
         self.dreams = DreamVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
         actions = self.dreams.single_action_space
-        if getattr(actions, "start", 0) or (isinstance(actions, Box) and actions.dtype.kind != "f"):
+        if not _is_for_agents(actions):
             raise ConfigError(
-                "agents of Stable-Baselines3 count discrete actions from 0 and choose floats in "
-                f"boxes, so they would act outside {actions}; collect from the environment with a "
-                "gymnasium.wrappers.TransformAction that offers such actions, or step "
-                "DreamVectorEnv yourself"
+                "agents of Stable-Baselines3 count discrete actions from 0, choose floats in "
+                f"boxes and know no nested ones, so they would act outside {actions}; collect from "
+                "the environment with a gymnasium.wrappers.TransformAction that offers such "
+                "actions, or step DreamVectorEnv yourself"
             )
         super().__init__(num_envs, self.dreams.single_observation_space, actions)
         self.metadata["render_fps"] = self.dreams.metadata["render_fps"]  # for VecVideoRecorder
@@ -171,6 +171,17 @@ class DreamVecEnv(VecEnv):
             )
 
 
+def _is_for_agents(actions: Space) -> bool:
+    """Whether agents of Stable-Baselines3 choose such actions."""
+    if isinstance(actions, Box):
+        return actions.dtype.kind == "f"
+    if isinstance(actions, MultiDiscrete):
+        return actions.nvec.ndim == 1 and not actions.start.any()
+    if isinstance(actions, MultiBinary):
+        return isinstance(actions.n, int)
+    return isinstance(actions, Discrete) and not actions.start
+
+
 def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
     """What `info` of all slots tells, slot by slot, as NumPy scalars."""
     names = [name for name in INFOS if name in info]
@@ -202,8 +213,8 @@ class VecWithMemory(VecEnvWrapper):
     Terminal observations hold memory as well.
 
     Args:
-        venv: real environments that show uint8 frames (height, width, channels). Where they have
-            a method `episode_context`, memory begins with what that returns.
+        venv: real environments that show the pictures that the model's rollouts were made of.
+            Where they have a method `episode_context`, memory begins with what that returns.
         checkpoint: checkpoint folder of the world model, or `"bundled:NAME"`.
         device: torch device, or `"auto"`.
         dtype: of the model, as for `DreamVectorEnv`.
@@ -228,7 +239,7 @@ class VecWithMemory(VecEnvWrapper):
 
     def reset(self) -> dict[str, NDArray]:
         """Begin an episode, and its memory anew, in every environment."""
-        frames = np.asarray(self.venv.reset())
+        frames = self._memory.frames_of(self.venv.reset())
         self._begin(np.arange(self.num_envs), frames)
         return self._memory.show()
 
@@ -241,11 +252,12 @@ class VecWithMemory(VecEnvWrapper):
         self,
     ) -> tuple[dict[str, NDArray], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Step; the world model watches all frames, the last ones of episodes that ended too."""
-        frames, rewards, dones, infos = self.venv.step_wait()
+        observations, rewards, dones, infos = self.venv.step_wait()
+        frames = self._memory.frames_of(observations)
         last, infos = np.array(frames), list(infos)
         ended = np.flatnonzero(dones)
         for i in ended:
-            last[i] = infos[i]["terminal_observation"]
+            last[i] = self._memory.frames_of(infos[i]["terminal_observation"])
         self._memory.watch(last, self._actions)
         shown = self._memory.show()
         if len(ended):
@@ -267,7 +279,8 @@ class VecWithMemory(VecEnvWrapper):
     def _begin(self, slots: NDArray, frames: NDArray) -> None:
         self.reset_infos = list(self.venv.unwrapped.reset_infos)  # wrappers do not pass them on
         if self._has_context:
-            contexts = self.venv.env_method(EPISODE_CONTEXT, indices=slots.tolist())
+            given = self.venv.env_method(EPISODE_CONTEXT, indices=slots.tolist())
+            contexts = [self._memory.context_of(each) for each in given]
         else:
             contexts = [context_of_one(frames[i], self.action_space) for i in slots]
         self._memory.begin(slots.tolist(), contexts)

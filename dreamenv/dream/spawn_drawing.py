@@ -10,8 +10,10 @@ import numpy as np
 from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.dream.spawns import Spawns, write_spawns
 from dreamenv.rollouts.poses import read_poses
+from dreamenv.rollouts.spaces import space_to_dict
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows, length_of_most
+from dreamenv.world_model.action_config import ActionConfig
 from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.preprocessing import fit_frames
@@ -174,6 +176,12 @@ def spawns_from_rollouts(
             f"{rollouts} holds {store.env_id}, but the world model in {folder} learned "
             f"{provenance['env_id']}; give it rollouts of that"
         )
+    if store.image_key != config.image_key:
+        raise RolloutError(
+            f"the frames of {rollouts} are the entry {store.image_key!r} of the observations, but "
+            f"the world model in {folder} learned {config.image_key!r}; collect with that "
+            "--image-key"
+        )
     if config.conditioning == "pose":
         run = provenance["training"]
         pose, stride = run["pose"].split(","), run["stride"]
@@ -210,9 +218,9 @@ def save_spawns(
 def _require_same_actions(
     folder: str | Path, config: WorldModelConfig, rollouts: str | Path, store: RolloutStore
 ) -> None:
-    n = int(getattr(store.action_space, "n", 0))
-    dims = 0 if n else int(np.prod(store.action_space.shape or ()))
-    if (n, dims) != (config.actions.n, len(config.actions.low)):
+    actions = ActionConfig.of(space_to_dict(store.action_space))
+    numbers = [(known.n, len(known.low), known.categories) for known in (actions, config.actions)]
+    if numbers[0] != numbers[1]:
         raise RolloutError(
             f"{rollouts} has the action space {store.action_space}, but the world model in "
             f"{folder} was made for {config.actions}; give it rollouts of its own environment"

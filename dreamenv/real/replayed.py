@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from dreamenv.core.action_rows import action_of, row_type
 from dreamenv.core.errors import EnvironmentUsageError, ResetNeededError
 
 CONTEXT = 32
@@ -88,7 +89,7 @@ class SpawnedEnv(gymnasium.Wrapper):
 
         Returns:
             The frames (t, H, W, C) up to the first observation of the episode, that included, and
-            the t − 1 actions between them.
+            the rows (`dreamenv.core.action_rows`) of the t − 1 actions between them.
 
         Raises:
             ResetNeededError: before `reset`.
@@ -121,7 +122,8 @@ class SpawnedEnv(gymnasium.Wrapper):
             )
         observation, info = self.env.reset(seed=int(source["seed"]), options=options or None)
         frames = [np.array(observation)] if start == 0 else []
-        for step, action in enumerate(actions, 1):
+        for step, row in enumerate(actions, 1):
+            action = action_of(self.action_space, row)
             observation, _, terminated, truncated, info = self.env.step(action)
             if terminated and step == len(actions):
                 raise EnvironmentUsageError(
@@ -140,5 +142,5 @@ class SpawnedEnv(gymnasium.Wrapper):
         return observation, info, frames, actions[start:]
 
     def _stack(self, actions: Sequence[Any]) -> np.ndarray:
-        space = self.action_space
-        return np.asarray(actions, space.dtype).reshape(-1, *(space.shape or ()))
+        shape, dtype = row_type(self.action_space)
+        return np.asarray(actions, dtype).reshape(-1, *shape)

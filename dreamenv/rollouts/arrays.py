@@ -18,9 +18,10 @@ import zarr
 from gymnasium.spaces import Box
 from zarr.codecs import ZstdCodec
 
+from dreamenv.core.action_rows import row_type
 from dreamenv.core.errors import RolloutError, UnreadableFileError
 from dreamenv.rollouts.integrity import ARRAY, SHARD_ROWS, Layout, read_layout, shard_digest
-from dreamenv.rollouts.spaces import ActionSpace, action_array_type
+from dreamenv.rollouts.spaces import ActionSpace
 
 # Frames per compressed chunk. Windows of 48 to 64 frames touch two or three of them;
 # benchmarks/storage.py compares other lengths.
@@ -40,7 +41,7 @@ def field_types(
     """Row shape and dtype of each field."""
     return {
         "observation": (observation_space.shape, np.dtype(np.uint8)),
-        "action": action_array_type(action_space),
+        "action": row_type(action_space),
         "reward": ((), np.dtype(np.float32)),
         "terminated": ((), np.dtype(np.bool_)),
         "truncated": ((), np.dtype(np.bool_)),

@@ -29,6 +29,7 @@ from dreamenv.rollouts.collect_checks import (
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
 from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.pictures import PICTURE
 from dreamenv.rollouts.policies import AgentLoader
 from dreamenv.rollouts.seeds import SEED_RANGE, fresh_stream
 from dreamenv.rollouts.settings import CollectSettings, require_same_settings, stored_settings
@@ -60,6 +61,7 @@ def collect(
     step_timeout: float = STEP_TIMEOUT,
     *,
     agents: AgentLoader | None = None,
+    image_key: str = "",
 ) -> bool:
     """Record whole episodes until the store at `out` holds at least `frames` steps.
 
@@ -70,7 +72,7 @@ def collect(
     cannot be recorded, or the process dies or hangs twice. The store says which seeds, and why.
 
     Args:
-        env_id: any Gymnasium id with uint8 image observations; "module:id" imports a module first.
+        env_id: any Gymnasium id that shows pictures; "module:id" imports a module first.
         frames: environment steps wanted in the store, all runs together.
         policy: a policy spec, several (equally likely), or specs with weights. "agent:PATH" is an
             agent saved by Stable-Baselines3.
@@ -87,6 +89,8 @@ def collect(
         step_timeout: seconds after which a step or a reset of the environment hangs.
         agents: loads policies that are agents. `dreamenv.collect` loads those that are scripted;
             agents=dreamenv.SavedAgents(trust=True) also those whose files could run code.
+        image_key: of the entry of `Dict` observations that is the frame, such as "camera/front";
+            it may be left out where one entry alone is a picture.
 
     Returns:
         True when the store holds `frames` steps, False if SIGINT or SIGTERM came before.
@@ -107,6 +111,7 @@ def collect(
         None if max_episode_steps is None else _whole("max_episode_steps", max_episode_steps),
         tuple(record_info),
         agents=identify_agents(weights, agents),
+        image_key=image_key,
         loader=agents,
     )
     if stored is not None:
@@ -121,10 +126,11 @@ def collect(
     if steps >= frames:
         return True
     with stop_requested() as stop, WorkerPool(settings, workers, stop, step_timeout) as pool:
-        spaces = pool.wait_until_ready()
-        if spaces is None:
+        made = pool.wait_until_ready()
+        if made is None:
             return False
-        with RolloutWriter(out, env_id, *spaces, {"collect": plain}) as writer:
+        about = {"collect": plain, **({PICTURE: made.picture} if made.picture else {})}
+        with RolloutWriter(out, env_id, made.frames, made.actions, about) as writer:
             # Another process may have made the store since.
             require_same_settings(stored_settings(writer.metadata, out), plain, out)
             count = {"total": frames, "initial": min(frames, writer.num_steps)}

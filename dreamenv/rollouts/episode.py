@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 
+from dreamenv.core.action_rows import row_type
 from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.actions import outside_categories
 from dreamenv.rollouts.integrity import is_safe_name
 from dreamenv.rollouts.provenance import Provenance
-from dreamenv.rollouts.spaces import ActionSpace, action_array_type
+from dreamenv.rollouts.spaces import ActionSpace
 
 
 @dataclass
@@ -23,7 +25,8 @@ class Episode:
 
     Attributes:
         observation: (T+1, H, W, C) uint8.
-        action: (T,) int64 for Discrete; for Box (T, ...), in its shape and dtype.
+        action: (T, ...) rows of the action space (`dreamenv.core.action_rows`): (T,) int64 for
+            Discrete; for Box in its shape and dtype.
         reward: (T,) float32.
         terminated: (T,) bool, True only where the environment reached a terminal state.
         truncated: (T,) bool, True only where a time limit cut the episode.
@@ -57,7 +60,7 @@ def check_episode(
         episode: a whole episode.
         name: how messages call it, such as "episode 12 (seed 345)".
         observation_space: uint8 image Box (H, W, C).
-        action_space: Discrete or Box.
+        action_space: that of the environment.
 
     Raises:
         RolloutError: something does not fit; the message names the episode and the step.
@@ -71,7 +74,7 @@ def check_episode(
             f"{name}, step 0: frames are {frames.dtype}, not uint8; rollouts are stored losslessly "
             "as uint8, so convert them in the environment"
         )
-    action_shape, _ = action_array_type(action_space)
+    action_shape, _ = row_type(action_space)
     expected = {
         "observation": (frames, (steps + 1, *observation_space.shape)),
         "action": (episode.action, (steps, *action_shape)),
@@ -101,14 +104,13 @@ def _check_values(episode: Episode, name: str, action_space: ActionSpace) -> Non
 
     steps = len(episode)
     refuse(~np.isfinite(episode.reward), "the reward is", episode.reward)
-    if isinstance(action_space, Discrete):
-        outside = (episode.action < action_space.start) | (
-            episode.action >= action_space.start + action_space.n
-        )
-        refuse(outside, f"{action_space} does not contain action", episode.action)
-    else:
-        bad = ~np.isfinite(episode.action.reshape(steps, -1)).all(axis=1)
-        refuse(bad, "the action is", episode.action)
+    bad = ~np.isfinite(episode.action.reshape(steps, -1)).all(axis=1)
+    refuse(bad, "the action is", episode.action)
+    refuse(
+        outside_categories(action_space, episode.action),
+        f"{action_space} does not contain action",
+        episode.action,
+    )
     early_end = (episode.terminated | episode.truncated)[:-1]
     refuse(early_end, "the episode continues after an end, flags", episode.terminated)
 
@@ -132,12 +134,10 @@ def impossible(
         or abs(rewards.sum() - record["return"]) > rounding
     ):
         return "its rewards have another sum"
-    if isinstance(action_space, Discrete):
-        last = action_space.start + action_space.n
-        if not ((actions >= action_space.start) & (actions < last)).all():
-            return f"an action is not in {action_space}"
-    elif not np.isfinite(actions).all():
+    if not np.isfinite(actions).all():
         return "an action is no number"
+    if outside_categories(action_space, actions).any():
+        return f"an action is not in {action_space}"
     if (steps["terminated"] | steps["truncated"])[:-1].any():
         return "it goes on after its end"
     return ""

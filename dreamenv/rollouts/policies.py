@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
+from dreamenv.core.action_rows import parts_of
 from dreamenv.core.errors import RolloutError
 from dreamenv.real.plugin import Family, Parametrized, families
-from dreamenv.rollouts.spaces import ActionSpace, require_action_space
+from dreamenv.rollouts.spaces import require_action_space
 
 
 class Policy(Protocol):
@@ -69,11 +70,20 @@ class StickyPolicy(UniformPolicy):
         return self._action
 
 
-def draw_action(space: ActionSpace, rng: np.random.Generator) -> Any:
-    """Draw an action: int for Discrete, an array of the space's dtype for Box."""
-    if not isinstance(space, Box):
+def draw_action(space: Space, rng: np.random.Generator) -> Any:
+    """Draw an action: int for Discrete, an array of the space's dtype, or these nested."""
+    if isinstance(space, Tuple):
+        return tuple(draw_action(part, rng) for _, part in parts_of(space))
+    if isinstance(space, Dict):
+        return {name: draw_action(part, rng) for name, part in parts_of(space)}
+    if isinstance(space, Discrete):
         return int(space.start + rng.integers(space.n))
     assert space.dtype is not None
+    if isinstance(space, MultiDiscrete):
+        return np.asarray(space.start + rng.integers(space.nvec), space.dtype)
+    if isinstance(space, MultiBinary):
+        return rng.integers(2, size=space.shape, dtype=np.int8)
+    assert isinstance(space, Box)
     drawn: Any
     if space.dtype.kind in "iu":
         low: Any = space.low

@@ -8,14 +8,15 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 
+from dreamenv.core.action_rows import action_of, row_type
 from dreamenv.core.errors import DreamEnvError
 from dreamenv.rollouts.actions import fit_actions
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import RESET, EpisodeError, raised
 from dreamenv.rollouts.policies import Policy
-from dreamenv.rollouts.spaces import action_array_type, require_action_space, require_image_space
+from dreamenv.rollouts.spaces import require_action_space, require_image_space
 
 # Without any limit a never-ending episode would fill the memory before anything is stored.
 UNLIMITED_STEPS = 100_000
@@ -53,7 +54,7 @@ def record_episode(
     """
     frame_space = require_image_space(env.observation_space)
     action_space = require_action_space(env.action_space)
-    _, action_dtype = action_array_type(action_space)
+    _, action_dtype = row_type(action_space)
     bounded = bool((frame_space.low > 0).any() or (frame_space.high < 255).any())
     if watch is not None:
         watch(RESET, None)
@@ -85,7 +86,7 @@ def record_episode(
         # What is stored is what the environment is given, so that it can be played again. It is a
         # copy, because some environments scale the action that they are given in place.
         taken = action.copy()
-        given = action.item() if isinstance(action_space, Discrete) else action
+        given = action_of(action_space, action)
         if watch is not None:
             watch(step, taken)
         try:

@@ -13,7 +13,7 @@ from dreamenv.rollouts.policies import AgentLoader
 from dreamenv.rollouts.seeds import HASHED, SPREAD, draw_policy, episode_seed
 
 # What stores that lack an entry were collected with: older ones know fewer.
-_FORMERLY: dict[str, Any] = {"seeds": HASHED, "agents": {}}
+_FORMERLY: dict[str, Any] = {"seeds": HASHED, "agents": {}, "image_key": ""}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class CollectSettings:
         record_info: keys of numeric, fixed-shape infos to record.
         seeds: how streams are placed, "spread" or "hashed".
         agents: for each policy that is an agent, what identifies it.
+        image_key: of the entry of the observations that is the frame; "" if they are pictures, or
+            one of them alone is.
         loader: loads agents; not kept in the store.
     """
 
@@ -40,6 +42,7 @@ class CollectSettings:
     record_info: tuple[str, ...] = ()
     seeds: str = SPREAD
     agents: dict[str, dict[str, str]] = field(default_factory=dict)
+    image_key: str = ""
     loader: AgentLoader | None = None
 
     def to_plain(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from dreamenv.rollouts.episode import Episode, impossible
 from dreamenv.rollouts.failure import Failure
 from dreamenv.rollouts.integrity import SHARD_ROWS, check_shard
 from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.pictures import PICTURE
 from dreamenv.rollouts.provenance import Provenance
 from dreamenv.rollouts.spaces import ActionSpace, require_image_space, space_from_dict
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
@@ -46,7 +47,7 @@ class RolloutStore:
     Attributes:
         env_id: the environment's id.
         observation_space: uint8 Box (H, W, C).
-        action_space: Discrete or Box.
+        action_space: see `dreamenv.rollouts.spaces.require_action_space`.
         metadata: what the writer was given.
         lengths: (E,) int64, steps of each episode.
         seeds: E reset seeds; None where nobody knows.
@@ -98,6 +99,12 @@ class RolloutStore:
         self._check_files(set(types))
         self._checked: set[Path] = set()
         self._steps: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+
+    @property
+    def image_key(self) -> str:
+        """The entry of the environment's observations that the frames are; "" if of all."""
+        picture = self.metadata.get(PICTURE)
+        return str(picture.get("key", "")) if isinstance(picture, dict) else ""
 
     @property
     def num_episodes(self) -> int:

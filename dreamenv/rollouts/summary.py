@@ -10,6 +10,7 @@ from PIL import Image
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.tables import aligned
 from dreamenv.rollouts.failure import Failure
+from dreamenv.rollouts.pictures import PICTURE
 from dreamenv.rollouts.seeds import HASHED
 from dreamenv.rollouts.store import RolloutStore
 
@@ -85,6 +86,7 @@ def describe(store: RolloutStore, window: int = 48) -> str:
         "endings": endings(store),
         "in training": use_in_training(store, window),
         "observation": f"{store.observation_space.shape} uint8",
+        "taken as": frames_taken_from(store),
         "action": str(store.action_space),
         "reset seeds": _seeds(store),
         "taken from": ", ".join(sorted({p.source for p in store.provenance if p})),
@@ -95,6 +97,16 @@ def describe(store: RolloutStore, window: int = 48) -> str:
     header = "\n".join(f"{name:<12} {value}" for name, value in lines.items() if value)
     skipped = f"\n\n{skipped_table(store)}" if store.skipped else ""
     return f"{header}{skipped}\n\n{reward_table(store)}"
+
+
+def frames_taken_from(store: RolloutStore) -> str:
+    """What the frames are of the environment's observations; "" if they are just these."""
+    picture = store.metadata.get(PICTURE)
+    if not isinstance(picture, dict):
+        return ""
+    part = f"the entry {picture['key']!r} of the observations, " if picture.get("key") else ""
+    shape = store.observation_space.shape
+    return f"{part}{picture.get('shown')}, kept as uint8 {shape}"
 
 
 def _told(store: RolloutStore) -> dict[str, str]:

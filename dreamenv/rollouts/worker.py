@@ -14,11 +14,12 @@ from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.core.interruption import leave_signals_to_parent
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
+from dreamenv.rollouts.pictures import FrameObservation, as_recorded
 from dreamenv.rollouts.policies import Policy, make_policy
 from dreamenv.rollouts.progress import Progress
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.settings import CollectSettings
-from dreamenv.rollouts.spaces import require_action_space, require_image_space
+from dreamenv.rollouts.spaces import require_action_space
 
 
 def run_worker(
@@ -26,8 +27,8 @@ def run_worker(
 ) -> None:
     """Record the episodes whose indices arrive on `connection`, until it is closed.
 
-    Sends ("ready", observation space, action space) once, then ("done", Episode or Failure) for
-    each, or ("error", message) if there is no point in going on.
+    Sends ("ready", *what it has made) once (`dreamenv.rollouts.worker_pool.Made`), then ("done",
+    Episode or Failure) for each, or ("error", message) if there is no point in going on.
 
     Args:
         connection: to the parent.
@@ -59,7 +60,8 @@ def _serve(connection: Connection, settings: CollectSettings, progress: Progress
     env = _make(settings)
     try:
         policies = _policies(settings, env)
-        connection.send(("ready", env.observation_space, env.action_space))
+        picture = env.picture.told if isinstance(env, FrameObservation) else None
+        connection.send(("ready", env.observation_space, env.action_space, picture))
         while (index := connection.recv()) is not None:
             result = _record(env, policies, settings, index, progress)
             connection.send(("done", result))
@@ -74,7 +76,7 @@ def _serve(connection: Connection, settings: CollectSettings, progress: Progress
 
 def _make(settings: CollectSettings) -> gymnasium.Env:
     env = gymnasium.make(settings.env_id, **settings.env_kwargs)
-    require_image_space(env.observation_space)
+    env = as_recorded(env, settings.image_key)
     require_action_space(env.action_space)
     return env
 

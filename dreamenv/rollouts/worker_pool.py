@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import NamedTuple
 
 import gymnasium
 from gymnasium.spaces import Discrete
@@ -35,6 +36,16 @@ DUMP_SECONDS = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Whatever killed the process of an episode may have had nothing to do with the episode.
 TRIES = 2
+
+
+class Made(NamedTuple):
+    """What the workers of a collection have made."""
+
+    frames: gymnasium.Space
+    """The space of the frames that are recorded."""
+    actions: gymnasium.Space
+    picture: dict[str, str] | None
+    """What frames are taken from (`Picture.told`), None if observations are frames."""
 
 
 class _Worker:
@@ -131,7 +142,7 @@ class WorkerPool:
         self._started = 0
         self._deaths: Counter[int] = Counter()
         self._again: list[int] = []
-        self._spaces: tuple[gymnasium.Space, gymnasium.Space] | None = None
+        self._made: Made | None = None
 
     def __enter__(self) -> WorkerPool:
         self._folder = tempfile.TemporaryDirectory(prefix="dreamenv-collect-")
@@ -146,10 +157,10 @@ class WorkerPool:
             worker.end(CLOSE_SECONDS)
         self._folder.cleanup()
 
-    def wait_until_ready(self) -> tuple[gymnasium.Space, gymnasium.Space] | None:
+    def wait_until_ready(self) -> Made | None:
         """Wait until every worker has made its environment.
 
-        Returns its observation space and action space, or None if `stop` was set.
+        Returns what they made, or None if `stop` was set.
 
         Raises:
             RolloutError: an environment cannot be made or does not fit.
@@ -158,7 +169,7 @@ class WorkerPool:
             self.results("nothing was recorded yet")
             if self.stop.is_set():
                 return None
-        return self._spaces
+        return self._made
 
     @property
     def idle(self) -> bool:
@@ -202,7 +213,7 @@ class WorkerPool:
                 cause = f"died ({_cause(worker.process.exitcode)})"
                 results += self._replace(worker, cause, stored)
             elif kind == "ready":
-                worker.ready, self._spaces = True, (content[0], content[1])
+                worker.ready, self._made = True, Made(*content)
             else:
                 assert worker.index is not None
                 results.append((worker.index, content[0]))
@@ -239,8 +250,8 @@ class WorkerPool:
             return []
         seed, spec, _ = self._settings.draw(index)
         reason = f"the collection worker {cause}, {TRIES} times"
-        assert self._spaces is not None
-        action = worker.progress.action(isinstance(self._spaces[1], Discrete))
+        assert self._made is not None
+        action = worker.progress.action(isinstance(self._made.actions, Discrete))
         error = EpisodeError(reason, worker.progress.step, action, where)
         return [(index, failure_of(error, index, seed, spec, died=True))]
 

@@ -49,7 +49,7 @@ class RolloutWriter:
         path: folder of the store, made if absent.
         env_id: id of the environment the episodes come from.
         observation_space: uint8 Box (H, W, C), C = 1 or 3.
-        action_space: Discrete or Box.
+        action_space: see `dreamenv.rollouts.spaces.require_action_space`.
         metadata: plain data kept with the store; a continued store keeps its first.
 
     Raises:

@@ -52,6 +52,10 @@ class StageConfig:
         return self.learning_rate * rise * max(0.0, fall)
 
 
+MOST_WEIGHT = 1e4
+"""Of pixels that move; beyond, the others would not count at all."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole run of `dreamenv train`."""
@@ -67,6 +71,12 @@ class TrainConfig:
     architecture: dict[str, Any] = field(default_factory=dict)
     """Changes to the preset's configuration: dynamics.scan=none dynamics.width=128, and in Python
     {"dynamics": {"scan": "none", "width": 128}}."""
+    frame_size: tuple[int, int] | None = None
+    """Height and width of the frames that are learnt and dreamt: 96 96; by default 64 64. Others
+    are resized to it, and so they are wherever the model meets the real environment."""
+    moving_pixels: float = 0.0
+    """Weight in the tokenizer's loss of pixels that change from frame to frame, beside 1 of all:
+    20 keeps a ball that the mean error of a frame would not miss. 0 treats all alike."""
     tokenizer_from: str = ""
     """A checkpoint folder whose tokenizer is used as it is; training it is then left out."""
     weights_from: str = ""
@@ -227,6 +237,10 @@ class TrainConfig:
             raise ConfigError(
                 "stride is at least 1, and the length of a retraced window even: "
                 f"{self.stride}, window {self.window}, window_from {self.window_from}"
+            )
+        if not 0 <= self.moving_pixels <= MOST_WEIGHT:
+            raise ConfigError(
+                f"moving_pixels is a weight, 0 … {MOST_WEIGHT:g}, not {self.moving_pixels}"
             )
         for name in ("log_every", "evaluate_every", "checkpoint_every", "spawns", "spawn_frames"):
             if getattr(self, name) < 1:

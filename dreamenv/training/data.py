@@ -36,22 +36,41 @@ def sample_frames(
     The frames of all episodes, one after the other, are cut into blocks; a block is drawn as often
     as its length asks for, and gives several frames at once.
     """
+    return sample_pairs(store, count, rng, size, before=False)[0]
+
+
+def sample_pairs(
+    store: RolloutStore,
+    count: int,
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    before: bool = True,
+) -> np.ndarray:
+    """Frames as `sample_frames` draws them, and the frame before each, (2, count, H, W, C) uint8.
+
+    Before the first frame of an episode stands itself. Without `before` the first half is all.
+    """
     lengths = np.asarray(store.lengths) + 1
     offsets = np.cumsum(lengths) - lengths
     total = int(lengths.sum())
-    frames = []
+    frames, earlier = [], []
     for _ in range(-(-count // PICKS)):
         first = int(rng.integers(total)) // BLOCK * BLOCK  # longer blocks are met more often
         inside = min(BLOCK, total - first)
         picks = np.sort(first + rng.choice(inside, PICKS, replace=inside < PICKS))
         episodes = np.searchsorted(offsets, picks, side="right") - 1
-        block = []
+        block, previous = [], []
         for episode in np.unique(episodes):
             steps = picks[episodes == episode] - offsets[episode]
-            stretch = store.read(int(episode), int(steps[0]), int(steps[-1])).observation
-            block.append(stretch[steps - steps[0]])
-        frames.append(rng.permutation(np.concatenate(block)))
-    return fit_frames(np.concatenate(frames)[:count], size)
+            begin = max(int(steps[0]) - int(before), 0)
+            stretch = store.read(int(episode), begin, int(steps[-1])).observation
+            block.append(stretch[steps - begin])
+            previous.append(stretch[np.maximum(steps - before, begin) - begin])
+        order = rng.permutation(np.arange(PICKS))
+        frames.append(np.concatenate(block)[order])
+        earlier.append(np.concatenate(previous)[order])
+    both = [np.concatenate(part)[:count] for part in (frames, earlier)[: 1 + before]]
+    return np.stack([fit_frames(part, size) for part in both])
 
 
 class LatentWindows:

@@ -77,9 +77,10 @@ def without_effect(config: TrainConfig, model: WorldModelConfig) -> dict[str, st
            "objective.motion_weight")  # fmt: skip
     brought = "weights_from" if config.weights_from else "tokenizer_from"
     own = not (config.weights_from or config.tokenizer_from)
-    unless(own, f"the tokenizer of {brought} is used as it is",
+    unless(own, f"the tokenizer of {brought} is used as it is", "moving_pixels",
            *(f"tokenizer.{name}" for name, _ in options(config.tokenizer)))  # fmt: skip
-    unless(not config.weights_from, "weights_from brings its architecture", "preset")
+    unless(not config.weights_from, "weights_from brings its architecture",
+           "preset", "frame_size")  # fmt: skip
     return reasons
 
 

@@ -17,10 +17,10 @@ from dreamenv.training.config import TrainConfig
 from dreamenv.training.landmarks import planar_poses, typical_spacing
 from dreamenv.training.rewards import all_rewards, fit_rewards
 from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
-from dreamenv.world_model.config import ActionConfig, WorldModelConfig
-from dreamenv.world_model.presets import preset
+from dreamenv.world_model.config import ActionConfig, WorldModelConfig, grid_of
+from dreamenv.world_model.presets import PRESETS, blocks_for, preset
 
-FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels")
+FITTED = ("format_version", "conditioning", "actions", "rewards", "frame_channels", "image_key")
 """Parts of a `WorldModelConfig` that a run takes from its rollouts and its other options."""
 
 
@@ -59,10 +59,12 @@ def model_config(
     channels = store.observation_space.shape[-1]
     fitted = preset(
         config.preset,
+        frame_size=_frame_size(config),
         conditioning=config.conditioning,
         actions=actions,
         rewards=rewards,
         frame_channels=channels,
+        image_key=store.image_key,
     )
     plain = fitted.to_dict()
     whole = overlay(plain, config.architecture)
@@ -86,6 +88,9 @@ def model_config(
                 f"the tokenizer of {config.tokenizer_from} is for frames of "
                 f"{source.frame_channels} channels, those of {store.path} have {channels}"
             )
+    changes, dynamics = config.architecture.get("dynamics", {}), whole["dynamics"]
+    if isinstance(changes, Mapping) and "scan_blocks" not in changes:
+        whole["dynamics"] = {**dynamics, "scan_blocks": _scan_blocks(config.preset, whole)}
     return _with_spacing(WorldModelConfig.from_dict(whole), config, store, resumed)
 
 
@@ -107,12 +112,34 @@ def _with_spacing(
     return dataclasses.replace(fitted, dynamics=dynamics)
 
 
+def _frame_size(config: TrainConfig) -> tuple[int, int]:
+    named = config.architecture.get("frame_size")
+    if config.frame_size is None:
+        return WorldModelConfig.frame_size
+    if named is not None and tuple(named) != config.frame_size:
+        raise ConfigError(
+            f"architecture sets frame_size {named}, and frame_size is {config.frame_size}: give one"
+        )
+    return config.frame_size
+
+
+def _scan_blocks(name: str, whole: Mapping[str, Any]) -> list[list[int]]:
+    """The preset's scan blocks for the token grid of a configuration as plain data."""
+    patch, size = whole["dynamics"].get("patch"), whole["frame_size"]
+    blocks = PRESETS[name][1].scan_blocks
+    try:
+        rows, columns = (side // patch for side in grid_of(size))
+        blocks = blocks_for(blocks, (max(1, rows), max(1, columns)))
+    except (TypeError, ValueError, ArithmeticError, LookupError):
+        pass  # nonsense, which from_dict names
+    return [list(block) for block in blocks]
+
+
 def _source_config(config: TrainConfig, fitted: WorldModelConfig) -> WorldModelConfig:
     """The configuration of the checkpoint to begin with, checked against that of the rollouts."""
     source, _ = read_config(checkpoint_folder(config.weights_from))
     # Spaces may differ in what the model is not told, such as the number of the first action.
-    told = source.actions.n, source.actions.low, source.actions.high
-    if told == (fitted.actions.n, fitted.actions.low, fitted.actions.high):
+    if source.actions.told == fitted.actions.told:
         source = dataclasses.replace(source, actions=fitted.actions)
     source = dataclasses.replace(source, rewards=fitted.rewards)  # which were widened to these
     there_all, here_all = source.to_dict(), fitted.to_dict()

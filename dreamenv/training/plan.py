@@ -19,7 +19,12 @@ from dreamenv.training.effects import require_effect
 from dreamenv.training.fit_config import model_config
 from dreamenv.training.held_out import clip_frames
 from dreamenv.training.loop import Run
-from dreamenv.training.rollouts_used import describe_data, require_apart, same_worlds
+from dreamenv.training.rollouts_used import (
+    describe_data,
+    require_apart,
+    same_worlds,
+    say_resized,
+)
 from dreamenv.training.run_folder import model_so_far
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model, read_config
 from dreamenv.world_model.config import RewardConfig, WorldModelConfig
@@ -88,7 +93,7 @@ def make_plan(config: TrainConfig) -> Plan:
         _make_model(config, architecture, device),
         resumed,
         spawns,
-        used + same_worlds(store, held_out),
+        say_resized(store, architecture) + used + same_worlds(store, held_out),
         notes,
     )
 

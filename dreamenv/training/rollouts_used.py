@@ -12,7 +12,7 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.rewards import all_rewards, fit_rewards, say_rewards
 from dreamenv.training.stretches import Stretches
-from dreamenv.world_model.config import RewardConfig
+from dreamenv.world_model.config import RewardConfig, WorldModelConfig
 
 
 def require_apart(store: RolloutStore, held_out: RolloutStore) -> None:
@@ -45,6 +45,19 @@ def same_worlds(store: RolloutStore, held_out: RolloutStore) -> list[str]:
         f"held out: {shared} of {held_out.num_episodes} episodes begin from reset seeds that are "
         "trained on, so in the same places: what is measured there says little about new ones; "
         "collect held-out rollouts with another --seed"
+    ]
+
+
+def say_resized(store: RolloutStore, model: WorldModelConfig) -> list[str]:
+    """A line if the frames of a store are not of the size that a model dreams."""
+    height, width = store.observation_space.shape[:2]
+    if (height, width) == model.frame_size:
+        return []
+    here = f"{model.frame_size[0]}×{model.frame_size[1]}"
+    return [
+        f"frames: {height}×{width} pixels are resized to {here} ({model.resize} averaging), here "
+        f"and wherever the model meets the real environment; --frame-size {height} {width} keeps "
+        "them as they are"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dreamenv.world_model.config import WorldModelConfig
 TOLD = "train_config.json"
 SAME_MODEL = (
     "architecture", "tokenizer_from", "weights_from", "shortcut_passes", "conditioning", "pose",
-    "stride", "rewards",
+    "stride", "rewards", "frame_size", "moving_pixels",
 )  # fmt: skip
 """What a run that is continued must also keep: weights alone would fit another model."""
 
@@ -41,7 +42,7 @@ def enter_run_folder(folder: Path, env_id: str, told: dict[str, Any]) -> None:
         CheckpointError: what was noted there is damaged.
     """
     path = folder / TOLD
-    now = {"env_id": env_id, **told}
+    now = json.loads(json.dumps({"env_id": env_id, **told}))
     try:
         before = read_object(path) if path.exists() else {}
         if "architecture" in before:  # earlier versions noted JSON text

@@ -12,9 +12,10 @@ from torch.utils.tensorboard import SummaryWriter
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.training.config import StageConfig
 from dreamenv.training.curriculum import Curriculum
-from dreamenv.training.data import LatentWindows, sample_frames
+from dreamenv.training.data import LatentWindows, sample_pairs
 from dreamenv.training.held_out import open_loop_metrics
 from dreamenv.training.loop import Run, Stage
+from dreamenv.training.moving import PAIRS, measure_moving, pixel_weights, say_moving
 from dreamenv.training.widening import widen_state
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.model import WorldModel
@@ -25,26 +26,44 @@ from dreamenv.world_model.preprocessing import to_uint8, to_unit
 
 
 def train_tokenizer(
-    run: Run, config: StageConfig, model: WorldModel, store: RolloutStore, held_out: RolloutStore
+    run: Run,
+    config: StageConfig,
+    model: WorldModel,
+    store: RolloutStore,
+    held_out: RolloutStore,
+    moving: float = 0.0,
 ) -> None:
-    """Stage one takes frames through the bottleneck and back."""
+    """Stage one takes frames through the bottleneck and back.
+
+    Args:
+        run: that this is a stage of.
+        config: its optimisation; a batch is so many frames.
+        model: whose tokenizer is trained.
+        store: the rollouts.
+        held_out: what is measured on.
+        moving: weight of pixels that move, beside 1 of all.
+    """
     size = model.config.frame_size
 
-    def frames(source: RolloutStore, count: int, key: int) -> Tensor:
+    def frames(source: RolloutStore, count: int, key: int, before: bool) -> Tensor:
+        """(2, count, H, W, C) with the frames before, else (1, count, H, W, C)."""
         rng = np.random.default_rng([run.seed, 1, key])
-        return torch.from_numpy(sample_frames(source, count, rng, size)).to(model.device)
+        return torch.from_numpy(sample_pairs(source, count, rng, size, before)).to(model.device)
 
     def losses(batch: Tensor, _: int, generator: torch.Generator) -> list[dict[str, Tensor]]:
+        weights = pixel_weights(batch, moving) if moving else None
         with model.autocast():
-            return [{"total": model.tokenizer.loss(to_unit(batch), generator)}]
+            return [{"total": model.tokenizer.loss(to_unit(batch[0]), generator, weights)}]
 
     def evaluate(step: int, writer: SummaryWriter) -> dict[str, float]:
-        real = to_unit(frames(held_out, 256, 0))
+        pairs = frames(held_out, 256, 0, before=True)
+        real = to_unit(pairs[0])
         with torch.no_grad(), model.autocast():
-            decoded = model.tokenizer.decode(model.tokenizer.encode(real), model.config.grid)
+            decoded = model.decode(model.tokenizer.encode(real))
         strip = torch.cat([real[:12], decoded[:12]], 1).transpose(0, 1).flatten(1, 2)
         writer.add_image("tokenizer/real_above_decoded", to_uint8(strip), step, dataformats="HWC")
-        return {"psnr": float(psnr(real - decoded).mean())}
+        told = measure_moving(model, pairs[:, :PAIRS])
+        return {"psnr": float(psnr(real - decoded).mean()), **told}
 
     Stage(
         "tokenizer",
@@ -52,11 +71,23 @@ def train_tokenizer(
         config,
         nn.ModuleDict({"tokenizer": model.tokenizer}),
         nn.Module(),
-        lambda i: frames(store, config.batch, i + 1),
+        lambda i: frames(store, config.batch, i + 1, before=bool(moving)),
         losses,
         config.batch,
         evaluate,
     ).run()
+
+
+def tokenizer_report(model: WorldModel, held_out: RolloutStore, seed: int) -> str:
+    """A line on what a model's tokenizer keeps of held-out frames, and of what moves in them."""
+    rng = np.random.default_rng([seed, 1, 0])
+    pairs = torch.from_numpy(sample_pairs(held_out, PAIRS, rng, model.config.frame_size))
+    pairs = pairs.to(model.device)
+    real = to_unit(pairs[0])
+    with torch.no_grad(), model.autocast():
+        decoded = model.decode(model.tokenizer.encode(real))
+    whole = float(psnr(real - decoded).mean())
+    return say_moving(measure_moving(model, pairs), whole, model.config.frame_size)
 
 
 def train_dynamics(

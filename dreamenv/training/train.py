@@ -22,6 +22,7 @@ from dreamenv.training.stages import (
     compile_layers,
     measure_change,
     measure_motion,
+    tokenizer_report,
     train_dynamics,
     train_tokenizer,
 )
@@ -69,7 +70,10 @@ def _train(plan: Plan, config: TrainConfig) -> None:
         print(line, file=sys.stderr)
     write_spawns(run.folder, plan.spawns)
     if not (config.tokenizer_from or config.weights_from):
-        train_tokenizer(run, config.tokenizer, model, plan.store, plan.held_out)
+        stores = plan.store, plan.held_out
+        train_tokenizer(run, config.tokenizer, model, *stores, config.moving_pixels)
+    report = tokenizer_report(model, plan.held_out, config.seed)
+    print(report, file=sys.stderr)
     if plan.resumed is not None:  # what latents are measured in goes with the weights
         known_as = load_world_model(run.folder, model.device).tokenizer
         model.tokenizer.latent_mean.copy_(known_as.latent_mean)
@@ -100,13 +104,13 @@ def _train(plan: Plan, config: TrainConfig) -> None:
         model,
         data,
         clips,
-        lambda step: _save(plan, step),
+        lambda step: _save(plan, step, report),
         config.state_reset,
         plan.resumed,
     )
 
 
-def _save(plan: Plan, step: int) -> None:
+def _save(plan: Plan, step: int, report: str) -> None:
     about: dict[str, Any] = {
         "env_id": plan.store.env_id,
         "episodes": plan.store.num_episodes,
@@ -114,4 +118,4 @@ def _save(plan: Plan, step: int) -> None:
         "dynamics_updates": step,
         "training": plan.run.told,
     }
-    save_world_model(plan.run.folder, plan.model, about, card(about, plan.used))
+    save_world_model(plan.run.folder, plan.model, about, card(about, [*plan.used, report]))

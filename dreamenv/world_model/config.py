@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.frames import RESIZE
 from dreamenv.core.plain import from_plain
+from dreamenv.world_model.action_config import LARGEST, ActionConfig
 from dreamenv.world_model.landmark_config import LandmarkConfig
 
 T = typing.TypeVar("T")
-
-INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
-FLOATS = ("float32", "float64", "float16")
 
 FORMAT_VERSION = 1
 """Raised whenever an older `config.json` could no longer be read as it stands."""
@@ -23,84 +21,8 @@ FORMAT_VERSION = 1
 MOST = 2**16
 """No size of a model is larger; a damaged configuration must not ask for all memory there is."""
 MOST_LAYERS, MOST_FRAMES = 512, 4096
-LARGEST = 3e38
-"""No reward or bound of an action is larger: the model computes in float32."""
-
-
-@dataclass(frozen=True)
-class ActionConfig:
-    """The action vocabulary: `n` discrete actions, or a box of `low`..`high` per dimension.
-
-    The model counts discrete actions from 0 and takes boxes as flat float32; `start`, `shape` and
-    `dtype` say what they are in the environment. Checkpoints of earlier versions lack these.
-    """
-
-    n: int = 0
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    start: int = 0
-    """The environment's smallest discrete action."""
-    shape: tuple[int, ...] = (-1,)
-    """Of the environment's box, () for a single number; −1: as many as bounds."""
-    dtype: str = ""
-    """Of the environment's actions; by default int64 if discrete, float32 for a box."""
-
-    def __post_init__(self) -> None:
-        if (self.n > 0) == bool(self.low) or len(self.low) != len(self.high):
-            raise ConfigError(f"actions are either discrete (n > 0) or a box (low, high): {self}")
-        if max(self.n, len(self.low)) > MOST:
-            raise ConfigError(f"there are at most {MOST} actions, or dimensions of one")
-        if not all(-LARGEST < low < high < LARGEST for low, high in self.bounds):
-            raise ConfigError(f"a box of actions needs finite bounds with low < high: {self}")
-        # One form for each meaning, so that equal spaces are equal configurations.
-        flat = self.shape == (-1,)
-        shape = () if self.discrete else (len(self.low),) if flat else self.shape
-        object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "dtype", self.dtype or ("int64" if self.discrete else "float32"))
-        if self.dtype not in (INTEGERS if self.discrete else INTEGERS + FLOATS):
-            raise ConfigError(f"actions cannot have the dtype {self.dtype!r}: {self}")
-        if abs(self.start) >= 2**31:
-            raise ConfigError(f"actions do not start at {self.start}")
-        if self.start and not self.discrete:
-            raise ConfigError(f"only discrete actions have a start: {self}")
-        if not self.discrete and (math.prod(shape) != len(self.low) or min(shape, default=1) < 1):
-            raise ConfigError(f"the shape of a box of actions does not fit its bounds: {self}")
-
-    @property
-    def discrete(self) -> bool:
-        """Whether actions are integers in `range(n)`."""
-        return self.n > 0
-
-    @property
-    def bounds(self) -> tuple[tuple[float, float], ...]:
-        """(low, high) of each dimension of a box."""
-        return tuple(zip(self.low, self.high, strict=True))
-
-    @staticmethod
-    def of(space: dict[str, Any]) -> ActionConfig:
-        """The vocabulary of an action space, given as `dreamenv.rollouts.spaces` describes one."""
-        if space["type"] == "Discrete":
-            return ActionConfig(n=space["n"], start=space["start"], dtype=space["dtype"])
-        shape = tuple(space["shape"])
-        low, high = (_flat(space[side], math.prod(shape)) for side in ("low", "high"))
-        return ActionConfig(low=low, high=high, shape=shape, dtype=space["dtype"])
-
-    def space(self) -> dict[str, Any]:
-        """The environment's action space, as `dreamenv.rollouts.spaces` describes one."""
-        if self.discrete:
-            return {"type": "Discrete", "n": self.n, "start": self.start, "dtype": self.dtype}
-        shape, dtype = list(self.shape), self.dtype
-        return {"type": "Box", "low": self.low, "high": self.high, "shape": shape, "dtype": dtype}
-
-
-def _flat(bound: Any, size: int) -> tuple[float, ...]:
-    """A bound of each dimension, from one number for all or from nested lists."""
-    if not isinstance(bound, list | tuple):
-        return (bound,) * size
-    numbers: list[float] = []
-    for part in bound:
-        numbers += _flat(part, 1)
-    return tuple(numbers)
+SMALLEST_SIDE, MOST_SIDE = 8, 4096
+"""Pixels of a frame's side."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +186,11 @@ class SamplerConfig:
     """Noise level (0 none … 1 all) at which an imagined frame enters the memory."""
 
 
+def grid_of(frame_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of 16×16 pixels that cover a frame."""
+    return -(-frame_size[0] // 16), -(-frame_size[1] // 16)
+
+
 @dataclass(frozen=True)
 class WorldModelConfig:
     """Architecture and preprocessing of a world model; saved as `config.json`."""
@@ -271,6 +198,11 @@ class WorldModelConfig:
     frame_size: tuple[int, int] = (64, 64)
     """Height and width in pixels; larger or smaller frames are resized to it."""
     frame_channels: int = 3
+    resize: str = RESIZE
+    """How frames of another size are brought to it: `area`, every pixel is the mean of the area
+    that it covers."""
+    image_key: str = ""
+    """Entry of the real environment's observations that the frames are; "" if they are frames."""
     conditioning: str = "action"
     """`action`: a frame is known by the action that led to it. `pose`: by the place and direction
     it is seen from, which then stand where actions stand; `actions` is their box."""
@@ -282,8 +214,15 @@ class WorldModelConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "frame_size", "frame_channels")
-        if any(side % 16 for side in self.frame_size):
-            raise ConfigError(f"frame sides must be multiples of 16, got {self.frame_size}")
+        if min(self.frame_size) < SMALLEST_SIDE or max(self.frame_size) > MOST_SIDE:
+            raise ConfigError(
+                f"a frame has sides of {SMALLEST_SIDE} to {MOST_SIDE} pixels, got {self.frame_size}"
+            )
+        if self.resize != RESIZE:
+            raise ConfigError(
+                f"frames are resized by {RESIZE}, and this model asks for {self.resize!r}, which "
+                "is of a newer dreamenv"
+            )
         if self.conditioning not in CONDITIONINGS:
             raise ConfigError(
                 f"conditioning is one of {', '.join(CONDITIONINGS)}, not {self.conditioning!r}"
@@ -304,15 +243,16 @@ class WorldModelConfig:
         for height, width in self.dynamics.scan_blocks if self.dynamics.scan == "block" else ():
             if rows % height or columns % width:
                 raise ConfigError(
-                    f"scan block {(height, width)} does not tile the {rows}×{columns} token grid"
+                    f"scan block {(height, width)} does not tile the {rows}×{columns} token grid; "
+                    "leave out dynamics.scan_blocks for blocks that do"
                 )
         if not 1 <= self.sampler.steps <= MOST or not 0 <= self.sampler.context_noise < 1:
             raise ConfigError(f"need steps ≥ 1 and 0 ≤ context_noise < 1, got {self.sampler}")
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of latents in a frame."""
-        return self.frame_size[0] // 16, self.frame_size[1] // 16
+        """Rows and columns of latents in a frame, 16×16 pixels each; the last may stick out."""
+        return grid_of(self.frame_size)
 
     @property
     def token_grid(self) -> tuple[int, int]:

@@ -161,7 +161,16 @@ class WorldModel(nn.Module):
         latents, written = sample_frame(
             stepper, state, action, noise, passes, sampler.context_noise, jumps
         )
-        return stepper.decode(latents), self._told(stepper, written), written.state
+        return self._cut(stepper.decode(latents)), self._told(stepper, written), written.state
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (…, tokens, channels) → frames (…, H, W, C), about in [0, 1]."""
+        return self._cut(self.tokenizer.decode(latents, self.config.grid))
+
+    def _cut(self, frames: Tensor) -> Tensor:
+        """Frames without what sticks out of them, where tokens do."""
+        height, width = self.config.frame_size
+        return frames[..., :height, :width, :]
 
     def _told(self, stepper: Stepper, written: Written) -> Outcome:
         outcome = stepper.outcome(self.head, written.features)
@@ -282,11 +291,30 @@ class WorldModel(nn.Module):
             )
         if self.config.conditioning == "pose" and not actions.isfinite().all():
             raise ConfigError("a pose holds NaN or infinity; every frame has one, the first too")
+        if any(known.categories):
+            _require_categories(actions, known.categories)
         if known.discrete and not ((actions >= -1) & (actions < known.n)).all():
             raise ConfigError(
                 f"actions must be in 0 … {known.n - 1}, or −1 where none led to the frame; "
                 f"got {int(actions.min())} … {int(actions.max())}"
             )
+
+
+def _require_categories(actions: Tensor, categories: tuple[int, ...]) -> None:
+    """Refuse numbers (b, t, dims) that are no category, where a category belongs.
+
+    Raises:
+        ConfigError: says which number of an action it is.
+    """
+    counts = torch.tensor(categories, device=actions.device)
+    known = (actions == actions.round()) & (actions >= 0) & (actions < counts)
+    wrong = ~(known | (counts == 0) | actions.isnan())
+    if wrong.any():
+        index = int(wrong.flatten(0, -2).any(0).nonzero()[0])
+        raise ConfigError(
+            f"number {index} of an action is one of {categories[index]} categories, counted from "
+            f"0, not {float(actions[wrong][0]):g}"
+        )
 
 
 def _writable(state: State) -> State:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from dreamenv.core.errors import ConfigError
-from dreamenv.world_model.config import DynamicsConfig, TokenizerConfig, WorldModelConfig
+from dreamenv.world_model.config import DynamicsConfig, TokenizerConfig, WorldModelConfig, grid_of
 
 PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
     "debug": (
@@ -60,9 +61,39 @@ PRESETS: dict[str, tuple[TokenizerConfig, DynamicsConfig]] = {
 cores, up to `paper`."""
 
 
+GRID = 4
+"""Rows and columns of the token grid that the presets' scan blocks are written for."""
+
+Blocks = tuple[tuple[int, int], ...]
+
+
 def preset(name: str, **fields: Any) -> WorldModelConfig:
-    """The configuration of a preset; `fields` set the rest (actions, rewards, sampler)."""
+    """The configuration of a preset; `fields` set the rest (frame size, actions, rewards, sampler).
+
+    Scan blocks are those that fit the frame size (`blocks_for`).
+    """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
     tokenizer, dynamics = PRESETS[name]
+    size = fields.get("frame_size", WorldModelConfig.frame_size)
+    blocks = blocks_for(dynamics.scan_blocks, grid_of(size))
+    dynamics = dataclasses.replace(dynamics, scan_blocks=blocks)
     return WorldModelConfig(tokenizer=tokenizer, dynamics=dynamics, **fields)
+
+
+def blocks_for(blocks: Blocks, token_grid: tuple[int, int]) -> Blocks:
+    """Scan blocks written for a 4×4 token grid, for another.
+
+    A side that is the whole grid's stays so. Any other becomes the nearest that divides the grid's
+    side, as a ratio, the smaller of two as near: small blocks remember a place for longest.
+    """
+    return tuple(
+        (_side(block[0], token_grid[0]), _side(block[1], token_grid[1])) for block in blocks
+    )
+
+
+def _side(side: int, whole: int) -> int:
+    if side >= GRID:
+        return whole
+    divisors = [d for d in range(1, whole + 1) if whole % d == 0]
+    return min(divisors, key=lambda d: (max(d / side, side / d), d))

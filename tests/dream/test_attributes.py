@@ -168,7 +168,7 @@ def test_actions_have_names_and_keys() -> None:
     assert action_meanings("MemoryMaze-9x9-v0", maze) == names
     assert action_meanings("Other-v0", Discrete(3, start=-1)) == ["-1", "0", "1"]
     assert keys_to_action("Other-v0", Discrete(2, start=5)) == {(ord("0"),): 5, (ord("1"),): 6}
-    with pytest.raises(EnvironmentUsageError, match="continuous and have no names"):
+    with pytest.raises(EnvironmentUsageError, match="not numbered and have no names"):
         action_meanings("Other-v0", Box(0, 1, (2,)))
     assert DreamEnv().get_action_meanings() == ["0", "1", "2", "3"]
 

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 ACTIONS = 5
+SPACES: dict[str, Space] = {
+    "multi_discrete": MultiDiscrete([2, 4], start=[0, 3]),
+    "buttons": MultiDiscrete([3, 2]),
+    "multi_binary": MultiBinary(3),
+    "tuple": Tuple([Discrete(3, start=-1), Box(-180.0, 180.0, (2,), np.float32)]),
+    "dict": Dict(
+        {
+            "place": Discrete(4),
+            "camera": Box(-180.0, 180.0, (2,), np.float32),
+            "keys": Dict({"jump": Discrete(2), "hotbar": MultiDiscrete([9, 2])}),
+        }
+    ),
+}
+"""Action spaces beside `Discrete` and `Box`."""
 
 
 def frame_of(step: int, seed: int = 0, shape: tuple[int, int, int] = (8, 8, 3)) -> np.ndarray:
@@ -46,9 +61,13 @@ class CountingEnv(gymnasium.Env):
         channels: int = 3,
         fatal_file: str | None = None,
         nan_at: int | None = None,
+        actions: str = "",
     ) -> None:
         self.observation_space = Box(0, 255, (8, 8, channels), np.uint8)
         self.action_space = Box(-1.0, 2.0, (3,), np.float32) if continuous else Discrete(ACTIONS)
+        if actions:
+            self.action_space = SPACES[actions]
+        self.taken: list[Any] = []  # in the present episode
         self.buffer = np.zeros((8, 8, channels), np.uint8)
         self.length, self.fatal_file, self.nan_at = length, fatal_file, nan_at
 
@@ -57,7 +76,7 @@ class CountingEnv(gymnasium.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin at frame 0."""
         super().reset(seed=seed)
-        self.seed, self.count = seed or 0, 0
+        self.seed, self.count, self.taken = seed or 0, 0, []
         self.end = self.length or int(self.np_random.integers(3, 40))
         return self._frame(), {"count": 0}
 
@@ -65,6 +84,8 @@ class CountingEnv(gymnasium.Env):
         """Go on to the next frame; kill this process if the fatal file exists."""
         if self.fatal_file and Path(self.fatal_file).exists():
             os.kill(os.getpid(), signal.SIGKILL)
+        assert isinstance(self.action_space, Discrete | Box) or action in self.action_space
+        self.taken.append(deepcopy(action))
         reward = float("nan") if self.count == self.nan_at else reward_of(self.count)
         self.count += 1
         return self._frame(), reward, self.count == self.end, False, {"count": self.count}
@@ -93,6 +114,36 @@ class FloatFrameEnv(CountingEnv):
         self.observation_space = Box(0.0, 1.0, (8, 8, 3), np.float32)
 
 
+class CameraEnv(FreshCountingEnv):
+    """Shows its frame as one part of several, in another form: as cameras of robots do.
+
+    Args:
+        form: `dict`, beside numbers and another picture; `floats`, channels first from 0 to 1;
+            `grey`, without a channel.
+    """
+
+    def __init__(self, form: str = "dict", **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.form = form
+        spaces: dict[str, Space] = {
+            "floats": Box(0.0, 1.0, (3, 8, 8), np.float32),
+            "grey": Box(0, 255, (8, 8), np.uint8),
+        }
+        parts = {"rgb": Box(0, 255, (8, 8, 3), np.uint8), "depth": Box(0.0, 9.0, (8, 8, 1))}
+        sensors = Dict({"camera": Dict(parts), "speed": Box(-np.inf, np.inf, (2,))})
+        self.observation_space = spaces.get(form, sensors)
+
+    def _frame(self) -> Any:
+        self.buffer[:] = frame_of(self.count, self.seed)
+        rgb = self.buffer.copy()
+        if self.form == "floats":
+            return np.moveaxis(rgb, -1, 0) / np.float32(255)
+        if self.form == "grey":
+            return rgb[..., 0]
+        depth = np.full((8, 8, 1), self.count % 9, np.float32)
+        return {"camera": {"rgb": rgb, "depth": depth}, "speed": np.zeros(2, np.float32)}
+
+
 class CodesEnv(FreshCountingEnv):
     """Shows a grid of small numbers, as symbolic environments do that call it an image."""
 
@@ -100,6 +151,7 @@ class CodesEnv(FreshCountingEnv):
         return super()._frame() % 11
 
 
+gymnasium.register("Camera-v0", entry_point="counting_env:CameraEnv")
 gymnasium.register("Codes-v0", entry_point="counting_env:CodesEnv")
 gymnasium.register("Counting-v0", entry_point="counting_env:CountingEnv")
 gymnasium.register("FreshCounting-v0", entry_point="counting_env:FreshCountingEnv")

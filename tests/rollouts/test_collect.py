@@ -160,7 +160,7 @@ def test_a_nan_reward_is_reported(tmp_path):
         ({"env_id": "MemoryMaze-9x9-v7"}, "MemoryMaze"),
         ({"env_id": "Nothing-v0"}, "Nothing.*doesn't exist.*module:id"),
         ({"env_id": "no_module_here:X-v0"}, "no_module_here"),
-        ({"env_id": "counting_env:FloatFrame-v0"}, "need uint8 frames"),
+        ({"env_id": "counting_env:FloatFrame-v0"}, "outside the 0 to 1 that the observation space"),
         ({"env_id": "CartPole-v1"}, "need an image observation.*AddRenderObservation"),
         ({"env_id": "counting_env:Codes-v0"}, "grid of codes, not a picture.*; 0 frames in 0 epis"),
         ({"env_kwargs": {"wrong": 1}}, "Counting-v0: TypeError.*wrong"),

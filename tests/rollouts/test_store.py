@@ -16,7 +16,7 @@ from counting_episodes import (
     assert_same_episode,
     counting_episode,
 )
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiDiscrete, Text, Tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,10 +186,13 @@ def test_codes_that_are_declared_as_images_are_refused(tmp_path, space):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (MultiDiscrete([2, 3]), r"Discrete or Box action space.*unravel_index\(action, \[2, 3\]"),
-        (MultiBinary(60), "number the combinations that matter"),
-        (Tuple([Discrete(2)]), "Discrete or Box action space.*TransformAction"),
+        (Graph(Discrete(2), None), "Discrete, MultiDiscrete, .* Tuple or Dict.*TransformAction"),
+        (Dict({"say": Text(3)}), "in its part 'say', .*number what is chosen"),
+        (Tuple([Discrete(2), Box(-np.inf, 1, (2,))]), "in its part '1', the box has no bounds"),
+        (Dict({}), "consist of nothing"),
         (Discrete(10**9), "are too many"),
+        (MultiDiscrete([2, 2**16]), "are too many"),
+        (Tuple([Discrete(2**16), Discrete(2)]), "choices are too many"),
         (Box(-np.inf, np.inf, (2,)), r"no bounds on some side.*Box\(-1.0, 1.0, \(2,\)\)"),
         (Box(0, np.inf, (1,)), "no bounds on some side"),
         (Box(-np.inf, np.inf, (1,), np.int64), "no bounds on some side"),

@@ -25,7 +25,8 @@ STAGE = StageConfig(steps=7, batch=3, learning_rate=1e-2, warmup=7)
 OTHER: dict[str, Any] = {
     "preset": "base", "architecture": {"dynamics": {}}, "tokenizer_from": "a", "weights_from": "a",
     "shortcut_passes": 8, "latents": "a", "conditioning": "pose", "pose": "agent_pos",
-    "rewards": "continuous", "window": 32, "window_from": 12, "window_growth": 0.25, "segments": 2,
+    "frame_size": (32, 48), "moving_pixels": 5.0, "rewards": "continuous",
+    "window": 32, "window_from": 12, "window_growth": 0.25, "segments": 2,
     "state_reset": 0.5, "stride": 2, "retrace": 0.5, "ends": 0.5, "seed": 1, "dtype": "float32",
     "threads": 1, "device": "cpu", "compile": True, "checkpoint_activations": True,
     "self_forcing_from": 0.25, "shortcut_from": 0.25, "log_every": 7, "evaluate_every": 7,

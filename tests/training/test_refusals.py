@@ -81,7 +81,10 @@ def test_windows_that_cannot_be_cut(
     ("architecture", "message"),
     [
         (dynamics(scan_blocks=[[3, 1]]), r"block \(3, 1\) does not tile the 4×4 token grid"),
-        (dynamics(patch=2), r"block \(4, 4\) does not tile the 2×2 token grid"),
+        (
+            dynamics(patch=2, scan_blocks=[[4, 4]]),
+            r"block \(4, 4\) does not tile the 2×2 token grid",
+        ),
         (dynamics(patch=3), "patch 3 does not tile the 4×4 latents"),
         (dynamics(scan="spiral"), "dynamics.scan is one of block, frame, none, not 'spiral'"),
         (dynamics(attention="global"), "dynamics.attention is one of window, full, bidir"),

@@ -22,6 +22,18 @@ from dreamenv.world_model.network.dynamics import Dynamics, Stream
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 ACTIONS = 5
 
+FACTORED = ActionConfig(
+    nested={
+        "type": "Tuple",
+        "spaces": [
+            {"type": "Discrete", "n": 3, "start": 0},
+            {"type": "Box", "low": -1.0, "high": 20.0, "shape": [1], "dtype": "float32"},
+            {"type": "MultiBinary", "n": 2},
+        ],
+    }
+)
+"""A choice of three, a number, two buttons."""
+
 TINY_TOKENIZER = TokenizerConfig(widths=(4, 4, 8), blocks=(1, 0, 1), latent_channels=3)
 TINY_DYNAMICS = DynamicsConfig(
     width=8,
@@ -95,6 +107,18 @@ def random_actions(slots: int, frames: int, seed: int) -> Tensor:
     """Discrete actions, the start token among them."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-1, ACTIONS, (slots, frames), generator=generator)
+
+
+def random_vectors(
+    config: WorldModelConfig, slots: int, frames: int, seed: int, dtype: torch.dtype
+) -> Tensor:
+    """Actions that are vectors: real numbers in 0 … 1, and categories."""
+    generator, actions = torch.Generator().manual_seed(seed), config.actions
+    drawn = torch.rand((slots, frames, len(actions.low)), generator=generator, dtype=dtype)
+    if not actions.categories:
+        return drawn
+    counts = torch.tensor(actions.categories)
+    return torch.where(counts > 0, (drawn * counts).floor(), drawn)
 
 
 def random_frames(config: WorldModelConfig, slots: int, frames: int, seed: int) -> Tensor:

@@ -21,10 +21,22 @@ from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.presets import PRESETS, preset
 
 BOX = ActionConfig(low=(-1.0, 0.0), high=(1.0, 2.0))
+TURN: dict[str, Any] = {"type": "Box", "low": -9.0, "high": [9.0, 8.5], "shape": [2]}
+NESTED: dict[str, Any] = {
+    "type": "Dict",
+    "spaces": {
+        "turn": {**TURN, "dtype": "float32"},
+        "keys": {"type": "MultiBinary", "n": 2},
+        "say": {"type": "Tuple", "spaces": [{"type": "Discrete", "n": 1, "start": 3}]},
+    },
+}
+FACTORED = ActionConfig.of(NESTED)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("actions", [ActionConfig(n=6), BOX], ids=["discrete", "box"])
+@pytest.mark.parametrize(
+    "actions", [ActionConfig(n=6), BOX, FACTORED], ids=["discrete", "box", "nested"]
+)
 def test_json_round_trip(name: str, actions: ActionConfig) -> None:
     config = preset(name, actions=actions, rewards=RewardConfig((-1.0, 0.0, 2.5), exact=False))
     assert WorldModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -33,8 +45,9 @@ def test_json_round_trip(name: str, actions: ActionConfig) -> None:
 def test_every_field_survives_the_round_trip_away_from_its_default() -> None:
     """Also those that no preset sets."""
     config = WorldModelConfig(
-        frame_size=(32, 96),
+        frame_size=(29, 96),
         frame_channels=1,
+        image_key="camera/front",
         conditioning="pose",
         actions=BOX,
         rewards=RewardConfig((0.0,), exact=False),
@@ -110,7 +123,8 @@ def dynamics(**fields: Any) -> WorldModelConfig:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: WorldModelConfig(frame_size=(60, 64)), "multiples of 16"),
+        (lambda: WorldModelConfig(frame_size=(7, 64)), "sides of 8 to 4096 pixels"),
+        (lambda: WorldModelConfig(resize="lanczos"), "resized by area.*newer dreamenv"),
         (lambda: WorldModelConfig(frame_size=(0, 64)), "at least 1"),
         (lambda: WorldModelConfig(frame_channels=0), "at least 1"),
         (lambda: dynamics(scan_blocks=((4, 4), (3, 2))), r"\(3, 2\) does not tile the 4×4"),
@@ -144,3 +158,53 @@ def dynamics(**fields: Any) -> WorldModelConfig:
 def test_impossible_configurations_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_a_nested_space_is_a_vector_of_categories_and_numbers() -> None:
+    """In the order of names: keys, say, turn."""
+    assert not FACTORED.discrete
+    assert FACTORED.categories == (2, 2, 1, 0, 0)
+    assert FACTORED.bounds == ((0, 1), (0, 1), (0, 0), (-9, 9), (-9, 8.5))
+    assert FACTORED.space() == NESTED
+
+
+def test_a_configuration_of_an_earlier_version_has_no_nested_actions() -> None:
+    plain = preset("debug", actions=BOX).to_dict()
+    for name in ("categories", "nested"):
+        del plain["actions"][name]
+    for name in ("resize", "image_key"):
+        del plain[name]
+    assert WorldModelConfig.from_dict(plain) == preset("debug", actions=BOX)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": (2,)}, "nested space"),
+        ({"nested": NESTED, "low": (0.0,)}, "low of actions is not that of their space"),
+        ({"nested": {"type": "Graph"}}, "no actions are from a space of type 'Graph'"),
+        ({"nested": {"type": "MultiBinary"}}, "damaged: KeyError"),
+        ({"nested": {"type": "MultiDiscrete", "nvec": [0]}}, "damaged: ValueError"),
+        ({"nested": {"type": "MultiBinary", "n": 10**9}}, "not of 1000000000"),
+        ({"nested": {"type": "Tuple", "spaces": []}}, "either discrete"),
+    ],
+)
+def test_nested_actions_that_are_none_are_refused(changes: dict[str, Any], message: str) -> None:
+    low = {} if "nested" in changes else {"low": (0.0,), "high": (1.0,)}
+    with pytest.raises(ConfigError, match=message):
+        ActionConfig(**{**low, **changes})
+
+
+@pytest.mark.parametrize(
+    ("size", "blocks"),
+    [
+        ((64, 64), ((4, 4), (2, 2), (1, 1), (4, 4))),
+        ((96, 96), ((6, 6), (2, 2), (1, 1), (6, 6))),
+        ((84, 84), ((6, 6), (2, 2), (1, 1), (6, 6))),
+        ((48, 64), ((3, 4), (3, 2), (1, 1), (3, 4))),
+        ((240, 320), ((15, 20), (3, 2), (1, 1), (15, 20))),
+        ((16, 80), ((1, 5), (1, 1), (1, 1), (1, 5))),
+    ],
+)
+def test_scan_blocks_follow_the_frame_size(size: tuple[int, int], blocks: tuple) -> None:
+    assert preset("small", frame_size=size).dynamics.scan_blocks == blocks

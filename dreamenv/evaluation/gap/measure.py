@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     plan = plan_gap(config)
     life = None if config.life is None else read_life(config.life, plan.dreams.fingerprint)
     cache = None if kept is None else EpisodeCache(kept)
+    if plan.world.resized:
+        print(f"{config.real}: {plan.world.resized}", file=sys.stderr)
     seed, progress = config.seed, config.progress
     transfer = None
     with PlayerPool(plan.world, config.workers) as pool:
@@ -60,7 +63,7 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
     result = {
         "dreamenv": dreamenv.__version__,
         "dream": plan.dreams.about(),
-        "real": {"id": config.real, "kwargs": config.real_kwargs},
+        "real": {"id": config.real, "kwargs": config.real_kwargs, "frames": plan.world.resized},
         "spawns": plan.spawns.to_json(pairs.reached, pairs.differences)
         | {"asked": config.spawns, "tolerance_grey_levels": config.match_tolerance},
         "steps_per_episode": config.horizon,

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 
 from dreamenv.agents.loading import Agent, load_agent
+from dreamenv.core.action_rows import action_of
 from dreamenv.core.errors import ConfigError
 from dreamenv.dream.memory import WithMemory
 from dreamenv.evaluation.gap.episodes import Episodes
@@ -150,7 +151,8 @@ class RealPlayer:
                 action = part.actions[t]
             else:
                 action = agent.act(self._batch(observation), np.array([t == 0]))[0]
-            observation, reward, terminated, truncated, _ = env.step(action)
+            given = action_of(env.action_space, action)
+            observation, reward, terminated, truncated, _ = env.step(given)
             if not np.isfinite(float(reward)):
                 raise ConfigError(
                     f"{self.world.spec.id} paid {reward} in step {t}, which is no number"

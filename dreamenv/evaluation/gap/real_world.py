@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Space
+from gymnasium.spaces import Dict, Space, Tuple
 
 from dreamenv.core.environment_ids import find_spec
-from dreamenv.core.errors import ConfigError
+from dreamenv.core.errors import ConfigError, RolloutError
+from dreamenv.core.frames import RESIZE
 from dreamenv.dream.spaces import observation_space
 from dreamenv.evaluation.gap.dreams import Dreams
+from dreamenv.rollouts.pictures import as_recorded
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,21 @@ class RealWorld:
     """Steps played from a spawn."""
     tolerance: float
     """Mean difference of grey levels up to which a frame is that of the spawn."""
+    image_key: str = ""
+    """Entry of its observations that frames are read from."""
+    shown: tuple[int, int] | None = None
+    """Height and width of its own frames; None if nobody looked."""
+
+    @property
+    def resized(self) -> str:
+        """A line on how its frames become those that agents see; "" if they are these."""
+        if self.shown is None or self.shown == self.size:
+            return ""
+        before, after = (f"{height}×{width}" for height, width in (self.shown, self.size))
+        return (
+            f"frames of {before} pixels are resized to {after} ({RESIZE} averaging), as they were "
+            "for training"
+        )
 
     def make(self) -> gymnasium.Env:
         """One copy, without a time limit, which would count the steps that lead to a spawn.
@@ -41,13 +59,20 @@ class RealWorld:
             MissingDependencyError: a part of it is not installed.
         """
         try:
-            return gymnasium.make(
+            env = gymnasium.make(
                 self.spec, max_episode_steps=-1, disable_env_checker=True, **self.kwargs
             )
         except TypeError as error:
             raise ConfigError(
                 f"{self.spec.id} does not take the arguments {self.kwargs}: {error}"
             ) from error
+        # Agents see frames as they were recorded; of the model's size they become where they play.
+        key = self.image_key if isinstance(env.observation_space, Dict | Tuple) else ""
+        try:
+            return as_recorded(env, key)
+        except RolloutError as error:
+            env.close()
+            raise ConfigError(f"{self.spec.id}: {error}") from error
 
 
 def find_real_world(
@@ -59,14 +84,24 @@ def find_real_world(
         ConfigError: other spaces, or arguments that it does not take.
         MissingDependencyError: a part of it is not installed.
     """
-    spec, size = find_spec(env_id), dreams.model.config.frame_size
-    world = RealWorld(spec, kwargs, dreams.checkpoint, dreams.fingerprint, size, horizon, tolerance)
+    spec, config = find_spec(env_id), dreams.model.config
+    world = RealWorld(
+        spec,
+        kwargs,
+        dreams.checkpoint,
+        dreams.fingerprint,
+        config.frame_size,
+        horizon,
+        tolerance,
+        config.image_key,
+    )
     env = world.make()
     try:
         _require_alike(spec, env.observation_space, env.action_space, dreams)
+        height, width = (env.observation_space.shape or ())[:2]
     finally:
         env.close()
-    return world
+    return dataclasses.replace(world, shown=(height, width))
 
 
 def require_limit(spec: EnvSpec, steps: int) -> None:

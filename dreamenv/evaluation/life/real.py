@@ -15,6 +15,7 @@ from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit
 from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.evaluation.life.turns import Turn
 from dreamenv.evaluation.metrics.similarity import psnr_of
+from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 
 
 class RealPlaces:
@@ -38,7 +39,8 @@ class RealPlaces:
         horizon: int,
         tolerance: float = 0.0,
     ) -> None:
-        world = RealWorld(find_spec(env_id), {}, checkpoint, fingerprint, size, horizon, tolerance)
+        spec, key = find_spec(env_id), read_config(checkpoint_folder(checkpoint))[0].image_key
+        world = RealWorld(spec, {}, checkpoint, fingerprint, size, horizon, tolerance, key)
         self._player, self._world = RealPlayer(world), world
 
     def turn(self, spawns: Spawns, index: int, turns: Sequence[Turn]) -> dict[str, float]:

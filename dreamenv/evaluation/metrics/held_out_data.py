@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
 
 from dreamenv.core.errors import ConfigError, RolloutError
 from dreamenv.evaluation.metrics.open_loop import Clips, cut_clips, join_clips
+from dreamenv.rollouts.spaces import space_to_dict
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.windows import Windows
+from dreamenv.world_model.action_config import ActionConfig
 from dreamenv.world_model.checkpoint import read_config
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.preprocessing import fit_frames
@@ -31,11 +32,12 @@ def require_rollouts_of(store: RolloutStore, config: WorldModelConfig, env_id: s
             f"collect some with: dreamenv collect --env {env_id} ..."
         )
     space, actions = store.action_space, config.actions
-    if isinstance(space, Discrete):
-        fits = actions.n == space.n
-    else:
-        low, high = space.low.ravel().tolist(), space.high.ravel().tolist()
-        fits = (actions.low, actions.high) == (tuple(low), tuple(high))
+    fits = ActionConfig.of(space_to_dict(space)).told == actions.told
+    if store.image_key != config.image_key:
+        raise RolloutError(
+            f"the frames of {store.path} are the entry {store.image_key!r} of the observations, "
+            f"those of the model {config.image_key!r}; collect with that --image-key"
+        )
     channels = store.observation_space.shape[-1]
     if not fits or channels != config.frame_channels:
         raise RolloutError(

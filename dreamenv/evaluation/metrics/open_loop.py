@@ -177,4 +177,6 @@ def reconstruct(model: WorldModel, frames: Tensor) -> Tensor:
     with model.autocast():
         latents = model.tokenizer.encode(to_unit(frames))
         decoded = model.tokenizer.decode(latents.flatten(0, 1), model.config.grid)
-    return to_unit(to_uint8(decoded.float())).view(frames.shape)
+    height, width = frames.shape[-3:-1]  # tokens may stick out of it
+    decoded = decoded[..., :height, :width, :]
+    return to_unit(to_uint8(decoded.float())).reshape(frames.shape)

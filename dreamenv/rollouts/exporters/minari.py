@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Dict, Discrete, Tuple
 from tqdm import tqdm
 
 from dreamenv.core.errors import RolloutError
@@ -42,7 +42,7 @@ def export_minari(
 
     Raises:
         MissingDependencyError: Minari is not installed.
-        RolloutError: the id is none, or there is such a data set already.
+        RolloutError: the id is none, or there is such a data set already, or actions are nested.
         OSError: the disk is full.
     """
     try:
@@ -59,6 +59,11 @@ def export_minari(
         raise RolloutError(
             f"{dataset_id!r} is no id of a Minari data set; write --id namespace/name-v0"
         ) from None
+    if isinstance(store.action_space, Tuple | Dict):
+        raise RolloutError(
+            f"actions from {store.action_space} are kept as rows and not yet exported to Minari; "
+            "export to NPZ"
+        )
     folder = get_dataset_path(dataset_id) if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RolloutError(f"{folder} exists already; choose another --out or --id")

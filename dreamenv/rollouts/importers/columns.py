@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from dreamenv.core.action_rows import row_type
 from dreamenv.core.errors import RolloutError
+from dreamenv.rollouts.actions import outside_categories
 from dreamenv.rollouts.spaces import ActionSpace, require_image_space
 from dreamenv.rollouts.timing import Stands, between
 
@@ -119,10 +121,10 @@ class Column:
         return ones.argmax(1).astype(np.int64)
 
     def actions(self, space: ActionSpace) -> np.ndarray:
-        """The actions in the shape and type of their space.
+        """The actions in the shape and type of rows of their space (`core.action_rows`).
 
         Raises:
-            RolloutError: one is not in a Discrete space, or has another shape, or is no number.
+            RolloutError: one is no choice of its space, or has another shape, or is no number.
         """
         self._require_numbers()
         if isinstance(space, Discrete):
@@ -132,12 +134,15 @@ class Column:
             whole = values.astype(np.int64) == values
             column.refuse(~whole | (values < space.start) | (values > last), f"is not in {space}")
             return values.astype(np.int64)
-        shape = space.shape or ()
+        shape, dtype = row_type(space)
         if self.values.size != len(self) * int(np.prod(shape)):
             raise self.error(f"has rows of shape {self.values.shape[1:]}, the space has {shape}")
         values = self.values.reshape(len(self), *shape)
         self.refuse(~np.isfinite(values), "is no finite action")
-        return values.astype(space.dtype)
+        if not isinstance(space, Box):
+            outside = outside_categories(space, values)
+            self.refuse(outside, f"is not in {space}")
+        return values.astype(dtype)
 
     def frames(self, space: Box | None = None) -> np.ndarray:
         """(rows, H, W, C) uint8; grey frames may lack the channel.

@@ -17,7 +17,7 @@ def make_conditioning(config: WorldModelConfig) -> ActionEmbedding | PoseEmbeddi
 
 
 class ActionEmbedding(nn.Module):
-    """Discrete actions look up a vector, continuous ones pass a small MLP."""
+    """Discrete actions look up a vector, all others pass a small MLP, category by category."""
 
     middle: Tensor
     half_range: Tensor
@@ -32,16 +32,16 @@ class ActionEmbedding(nn.Module):
             low, high = _bounds(config)
             self.register_buffer("middle", (low + high) / 2, persistent=False)
             self.register_buffer("half_range", (high - low) / 2, persistent=False)
-            self.mlp = nn.Sequential(
-                nn.Linear(len(config.low), width), nn.SiLU(), nn.Linear(width, width)
-            )
+            dims, factored = len(config.low), bool(config.categories)
+            first = Factors(config.categories, width) if factored else nn.Linear(dims, width)
+            self.mlp = nn.Sequential(first, nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, actions: Tensor) -> Tensor:
         """Embed the action that led to each frame.
 
         Args:
             actions: (b, t) integers with −1 for "no action led here", or (b, t, dims) floats
-                with NaN for it.
+                with NaN for it; categories are floats too, counted from 0.
         """
         if self.config.discrete:
             return self.table(torch.where(actions < 0, self.config.n, actions))
@@ -59,6 +59,33 @@ class ActionEmbedding(nn.Module):
             return torch.full((slots, frames), -1, device=device)
         shape = (slots, frames, len(self.config.low))
         return torch.full(shape, torch.nan, dtype=torch.float32, device=device)
+
+
+class Factors(nn.Module):
+    """The sum of a vector for each category that was chosen and of a map of the real numbers.
+
+    What follows it may mix them: that a camera turns while a key is held is another action than
+    one after the other.
+    """
+
+    first: Tensor
+
+    def __init__(self, categories: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.chosen = [i for i, count in enumerate(categories) if count]
+        self.real = [i for i, count in enumerate(categories) if not count]
+        counts = [categories[i] for i in self.chosen]
+        first = torch.tensor([0, *counts[:-1]], device="cpu").cumsum(0)
+        self.register_buffer("first", first, persistent=False)
+        self.table = nn.Embedding(sum(counts), width)
+        nn.init.normal_(self.table.weight, std=len(counts) ** -0.5)
+        self.line = nn.Linear(len(self.real), width) if self.real else None
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """(…, dims) categories counted from 0 and real numbers about in −1 … 1 → (…, width)."""
+        index = actions[..., self.chosen].long() + self.first
+        summed = self.table(index).sum(-2)
+        return summed if self.line is None else summed + self.line(actions[..., self.real])
 
 
 class PoseEmbedding(nn.Module):
@@ -98,8 +125,14 @@ class PoseEmbedding(nn.Module):
 
 
 def _bounds(config: ActionConfig) -> tuple[Tensor, Tensor]:
-    """Lowest and highest values, (dims,) each. They are not stored, so never on `meta`."""
+    """Lowest and highest values, (dims,) each. They are not stored, so never on `meta`.
+
+    Those of categories are −1 and 1, so that taking them to −1 … 1 leaves them as they are.
+    """
     low, high = (
         torch.tensor(x, dtype=torch.float32, device="cpu") for x in (config.low, config.high)
     )
+    if config.categories:
+        chosen = torch.tensor(config.categories, device="cpu") > 0
+        low[chosen], high[chosen] = -1.0, 1.0
     return low, high

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamenv.world_model.config import TokenizerConfig
+from dreamenv.world_model.config import TokenizerConfig, grid_of
 
 
 class ResidualBlock(nn.Module):
@@ -70,12 +70,13 @@ class Tokenizer(nn.Module):
         return (self.encode_raw(frames) - self.latent_mean) / self.latent_std
 
     def decode(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Latents (…, tokens, channels) → frames (…, H, W, C), about in [0, 1]."""
+        """Latents (…, tokens, channels) → whole tokens (…, 16·rows, 16·columns, C), in [0, 1]."""
         return self._decode(latents * self.latent_std + self.latent_mean, grid)
 
     def encode_raw(self, frames: Tensor) -> Tensor:
         """Latents before standardisation: unit root mean square over a token's channels."""
-        images = frames.flatten(0, -4).movedim(-1, 1).to(memory_format=torch.channels_last)
+        images = _covered(frames.flatten(0, -4).movedim(-1, 1))
+        images = images.to(memory_format=torch.channels_last)
         latents = self.encoder(2 * images - 1).flatten(2).transpose(1, 2)
         latents = F.rms_norm(latents.to(frames.dtype), latents.shape[-1:])
         return latents.unflatten(0, frames.shape[:-3])
@@ -86,13 +87,31 @@ class Tokenizer(nn.Module):
         frames = (frames.to(latents.dtype) + 1) / 2
         return frames.movedim(1, -1).unflatten(0, latents.shape[:-2])
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Reconstruction error of frames (b, H, W, C) in [0, 1] from slightly noisy latents.
 
         Mean absolute plus squared error: the first keeps small objects, the second the layout.
+        Pixels count by `weights` (b, H, W) of mean 1, if given.
         """
         latents = self.encode_raw(frames)
         noise = torch.randn(latents.shape, generator=generator).to(latents)  # drawn on the CPU
-        grid = (frames.shape[-3] // 16, frames.shape[-2] // 16)
-        error = self._decode(latents + self.config.latent_noise * noise, grid) - frames
-        return error.abs().mean() + 10 * error.square().mean()
+        height, width = frames.shape[-3:-1]
+        decoded = self._decode(latents + self.config.latent_noise * noise, grid_of((height, width)))
+        error = decoded[..., :height, :width, :] - frames
+        if weights is None:
+            return error.abs().mean() + 10 * error.square().mean()
+        each = error.abs().mean(-1) + 10 * error.square().mean(-1)
+        return (each * weights).mean()
+
+
+def _covered(images: Tensor) -> Tensor:
+    """Images (b, c, h, w), their last row and column repeated until whole tokens cover them."""
+    bottom, right = -images.shape[-2] % 16, -images.shape[-1] % 16
+    if not (bottom or right):
+        return images
+    return F.pad(images, (0, right, 0, bottom), mode="replicate")

@@ -27,6 +27,7 @@ from tests.world_model.batches import (
 )
 from tests.world_model.models import (
     ACTIONS,
+    FACTORED,
     TOLERANCE,
     random_frames,
     random_stream,
@@ -170,3 +171,22 @@ def test_a_pose_that_is_no_number_is_refused(bad: float) -> None:
         ConfigError, match="a pose holds NaN or infinity; every frame has one, the first too"
     ):
         model.observe(model.initial_state(1), random_frames(model.config, 1, 2, 0), given_poses)
+
+
+def test_every_factor_of_an_action_has_a_vector_of_its_own() -> None:
+    embed = ActionEmbedding(FACTORED, 6)
+    rows = torch.tensor([[2.0, 7.0, 0.0, 1.0]])
+    seen = [embed(rows)]
+    for column, value in ((0, 1.0), (1, 8.0), (2, 1.0), (3, 0.0)):
+        other = rows.clone()
+        other[0, column] = value
+        seen.append(embed(other))
+    for i, one in enumerate(seen):
+        assert one.shape == (1, 6)
+        assert not any(torch.allclose(one, other) for other in seen[:i])
+
+
+def test_no_action_has_no_factors() -> None:
+    embed = ActionEmbedding(FACTORED, 6)
+    nothing = embed.none(2, 1, torch.device("cpu"))
+    torch.testing.assert_close(embed(nothing), embed.start.expand(2, 1, 6))

@@ -9,7 +9,7 @@ import torch
 from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.preprocessing import fit_frames, to_uint8, to_unit
-from tests.world_model.models import TINY_TOKENIZER, randomise
+from tests.world_model.models import TINY_TOKENIZER, randomise, tiny_config, tiny_model
 
 
 def tokenizer(channels: int = 3) -> Tokenizer:
@@ -114,3 +114,14 @@ def test_uint8_and_unit_frames_convert_without_loss() -> None:
     assert torch.equal(to_uint8(to_unit(every)), every)
     assert to_uint8(torch.tensor([-0.3, 1.4])).tolist() == [0, 255]
     assert to_unit(every, torch.float64).dtype == torch.float64
+
+
+def test_frames_of_parts_of_tokens_are_covered_and_cut() -> None:
+    """What sticks out repeats the edge: a frame made larger by hand has the same latents."""
+    model = tiny_model(tiny_config(frame_size=(29, 20)))
+    frames = torch.rand(2, 29, 20, 3, dtype=torch.float64)
+    covered = frames[:, torch.arange(32).clamp(max=28)][:, :, torch.arange(32).clamp(max=19)]
+    latents = model.tokenizer.encode(frames)
+    torch.testing.assert_close(latents, model.tokenizer.encode(covered))
+    assert model.decode(latents).shape == frames.shape
+    assert torch.isfinite(model.tokenizer.loss(frames))

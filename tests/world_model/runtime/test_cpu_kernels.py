@@ -29,7 +29,14 @@ from dreamenv.world_model.runtime.cpu.stepper import KernelStepper
 from dreamenv.world_model.runtime.cpu.tile_stepper import TileStepper
 from dreamenv.world_model.runtime.select import make_stepper
 from dreamenv.world_model.state import State
-from tests.world_model.models import random_actions, random_frames, tiny_config, tiny_model
+from tests.world_model.models import (
+    FACTORED,
+    random_actions,
+    random_frames,
+    random_vectors,
+    tiny_config,
+    tiny_model,
+)
 
 EVERY_BLOCK = {"ssm_state_dim": 4, "scan_blocks": ((4, 4), (2, 2), (1, 1), (1, 2))}
 CONFIGS: dict[str, WorldModelConfig] = {
@@ -47,6 +54,9 @@ CONFIGS: dict[str, WorldModelConfig] = {
             )
         },
         frame_size=(64, 64),
+    ),
+    "factored actions, parts of tokens": tiny_config(
+        {"ssm_state_dim": 4}, actions=FACTORED, frame_size=(29, 20)
     ),
 }
 
@@ -90,7 +100,7 @@ def steps_by_kernels(model: WorldModel) -> bool:
 def actions_of(model: WorldModel, slots: int, seed: int) -> Tensor:
     if model.config.actions.discrete:
         return random_actions(slots, 1, seed)
-    return torch.rand((slots, 1, 2), generator=torch.Generator().manual_seed(seed))
+    return random_vectors(model.config, slots, 1, seed, torch.float32)
 
 
 def slots_of_different_age(model: WorldModel) -> State:

@@ -14,9 +14,11 @@ from dreamenv.world_model.network.heads import Outcome
 from dreamenv.world_model.runtime.select import can_step
 from dreamenv.world_model.state import State
 from tests.world_model.models import (
+    FACTORED,
     TOLERANCE,
     random_actions,
     random_frames,
+    random_vectors,
     tiny_config,
     tiny_model,
 )
@@ -29,6 +31,7 @@ COVERED: dict[str, WorldModelConfig] = {
     "scan by frame": tiny_config({"scan": "frame"}),
     "patches": tiny_config({"patch": 2, "scan_blocks": ((2, 1), (1, 1))}, frame_size=(64, 64)),
     "box of actions": tiny_config(actions=ActionConfig(low=(-1.0, 0.0), high=(1.0, 20.0))),
+    "factored actions, parts of tokens": tiny_config(actions=FACTORED, frame_size=(29, 20)),
     "context noise": tiny_config(sampler=SamplerConfig(steps=3, context_noise=0.25)),
 }
 OTHERS: dict[str, WorldModelConfig] = {
@@ -46,8 +49,7 @@ OTHERS: dict[str, WorldModelConfig] = {
 def actions_of(model: WorldModel, slots: int, frames: int, seed: int) -> Tensor:
     if model.config.actions.discrete:
         return random_actions(slots, frames, seed)
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand((slots, frames, 2), generator=generator, dtype=DTYPE)
+    return random_vectors(model.config, slots, frames, seed, DTYPE)
 
 
 def noise(model: WorldModel, slots: int, seed: int) -> Tensor:
