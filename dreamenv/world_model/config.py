@@ -103,6 +103,8 @@ class DynamicsConfig:
     each place, so that unlike tokens hardly touch each other's memories; no convolution blurs
     them; a frame writes only as far as its signal level shows it; and what is read is scaled to
     unit size, head by head, so that an old memory speaks as loudly as a new one."""
+    ssm_place_forgetting: bool = False
+    """With `ssm_recall`: a place forgets only as far as it is written to, and else never."""
     ssm_chunk: int = 64
     """Tokens per chunk of the parallel scan; changes speed, not results."""
     ssm_half_life: tuple[float, float] = (0.0, 0.0)
@@ -120,12 +122,9 @@ class DynamicsConfig:
                 raise ConfigError(
                     f"dynamics.{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}"
                 )
-        _require_positive(
-            self,
-            *(f.name for f in dataclasses.fields(self)
-              if f.name not in ("scan", "attention", "mlp_ratio", "ssm_step_range", "ssm_recall",
-                                "ssm_half_life", "landmarks", "shortcut_passes")),
-        )  # fmt: skip
+        whole = [f.name for f in dataclasses.fields(self) if f.type == "int"]
+        whole.remove("shortcut_passes")
+        _require_positive(self, "scan_blocks", *whole)
         if not 1 <= len(self.scan_blocks) <= MOST_LAYERS:
             raise ConfigError(
                 "dynamics.scan_blocks must name a block for at least one layer and at most "
@@ -157,12 +156,13 @@ class DynamicsConfig:
                 "dynamics.ssm_expand · width must be a multiple of dynamics.ssm_head_dim: "
                 f"{self.ssm_expand} · {self.width}, {self.ssm_head_dim}"
             )
+        if self.ssm_place_forgetting and not self.ssm_recall:
+            raise ConfigError(
+                "dynamics.ssm_place_forgetting is for states of places: set ssm_recall"
+            )
         lives = self.ssm_half_life
         if lives != (0, 0) and not 0 < lives[0] <= lives[1] <= MOST_FRAMES:
-            raise ConfigError(
-                "dynamics.ssm_half_life is from above 0 up to at most "
-                f"{MOST_FRAMES} frames, or 0 to 0, not {lives}"
-            )
+            raise ConfigError(f"dynamics.ssm_half_life: 0 < from ≤ to ≤ {MOST_FRAMES}, not {lives}")
         self.landmarks.require_network(len(self.scan_blocks), self.attention)
         passes = self.shortcut_passes
         if not 0 <= passes <= MOST or passes & (passes - 1):

@@ -16,6 +16,7 @@ REWARDS = (0.0, 1.0, 2.5)
 ARCHITECTURES = {
     "block and window": {},
     "recall": {"ssm_recall": True},
+    "place forgetting": {"ssm_recall": True, "ssm_place_forgetting": True},
     "frame recall": {"scan": "frame", "attention": "none", "ssm_recall": True},
     "block": {"attention": "none"},
     "frame and window": {"scan": "frame"},

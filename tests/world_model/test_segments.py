@@ -226,10 +226,10 @@ def test_no_graph_of_an_earlier_segment_is_alive_when_the_next_begins() -> None:
             self.tensor = tensor.detach()  # with its graph it would keep itself alive
             saved.append(weakref.ref(self))
 
-    def counted(state: State, *rest: Any) -> Any:
+    def counted(state: State, *rest: Any, **named: Any) -> Any:
         alive_at_entry.append(sum(reference() is not None for reference in saved))
         grads_at_entry.append(any(x.requires_grad for _, x in state.named_tensors()))
-        return forward(state, *rest)
+        return forward(state, *rest, **named)
 
     model.dynamics.forward = counted  # type: ignore[method-assign]
     with torch.autograd.graph.saved_tensors_hooks(Saved, lambda kept: kept.tensor):

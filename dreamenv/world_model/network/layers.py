@@ -18,10 +18,13 @@ from torch.nn import functional as F
 from dreamenv.world_model.config import DynamicsConfig
 from dreamenv.world_model.network.attention import FrameAttention, RMSNorm, WindowAttention
 from dreamenv.world_model.network.operations import Offer, operations_for
+from dreamenv.world_model.network.place_scan import PlaceInputs, place_scan
 from dreamenv.world_model.network.ssd import ScanInputs, ssd_scan
 from dreamenv.world_model.state import LayerState
 
 Streams = tuple[Tensor, Tensor | None]
+PlaceStream = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""Mixed, Δ, gate and signal levels of a stream."""
 
 
 class BlockScan(nn.Module):
@@ -57,12 +60,11 @@ class BlockScan(nn.Module):
             self.conv_weight = nn.Parameter(torch.empty(config.ssm_conv, self.channels))
             self.conv_bias = nn.Parameter(torch.zeros(self.channels))
             nn.init.uniform_(self.conv_weight, -(config.ssm_conv**-0.5), config.ssm_conv**-0.5)
-        # Initial values of mamba-ssm: A in [1, 16], Δ log-uniform, there in [1e-3, 1e-1].
-        self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
-        step = torch.empty(self.heads).uniform_(*map(math.log, config.ssm_step_range)).exp()
-        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
-        if config.ssm_half_life[0]:
-            self._live_for(step, *config.ssm_half_life)
+        self.by_place = config.ssm_place_forgetting
+        if self.by_place:
+            self.write_bias = nn.Parameter(torch.zeros(()))
+        else:
+            self._make_decay(config)
         # What a token is itself drowns what it remembers; the residual path has it anyway.
         self.skip = nn.Parameter(torch.full((self.heads,), 0.0 if self.recall else 1.0))
         self._address_by_similarity()
@@ -74,6 +76,14 @@ class BlockScan(nn.Module):
         self.project.weight[first + n : first + 2 * n] = self.project.weight[first : first + n]
         if not self.recall:
             self.conv_weight[:, -n:] = self.conv_weight[:, -2 * n : -n]
+
+    def _make_decay(self, config: DynamicsConfig) -> None:
+        # Initial values of mamba-ssm: A in [1, 16], Δ log-uniform, there in [1e-3, 1e-1].
+        self.log_a = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
+        step = torch.empty(self.heads).uniform_(*map(math.log, config.ssm_step_range)).exp()
+        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
+        if config.ssm_half_life[0]:
+            self._live_for(step, *config.ssm_half_life)
 
     @torch.no_grad()
     def _live_for(self, step: Tensor, shortest: float, longest: float) -> None:
@@ -115,6 +125,12 @@ class BlockScan(nn.Module):
             new_tail = history[:, history.shape[1] - tail.shape[1] :]
             new_state["conv"] = new_tail.unflatten(0, (slots, -1))
             mixed = self._convolve(history)
+        if self.by_place:
+            streams: list[PlaceStream] = [(mixed, dt, gate, levels[0])]
+            if read is not None:
+                read_gate, read_mixed, read_dt = self._split(read)
+                streams.append((read_mixed, read_dt, read_gate, levels[1]))
+            return self._scan_places(streams, state["ssm"], keep)
         inputs = self._scan_inputs(mixed, dt, levels[0])
         read_inputs = None
         if read is not None:
@@ -125,10 +141,38 @@ class BlockScan(nn.Module):
         a, ssm = -self.log_a.exp(), state["ssm"].flatten(0, 1)
         y, y_read, ssm = ssd_scan(inputs, a, ssm, frame_tokens, self.chunk, read_inputs, keep)
         new_state["ssm"] = ssm.unflatten(0, (slots, -1))
-        out = self._finish(y, inputs, gate, slots)
+        out = self._finish(y, inputs.x, gate, slots)
         if read_inputs is None or y_read is None:
             return out, None, new_state
-        return out, self._finish(y_read, read_inputs, read_gate, slots), new_state
+        return out, self._finish(y_read, read_inputs.x, read_gate, slots), new_state
+
+    def _scan_places(
+        self, streams: list[PlaceStream], ssm: Tensor, keep: bool
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """`forward` where every place forgets by itself."""
+        slots, tokens = ssm.shape[0], self.block[0] * self.block[1]
+        parts = [self._place_inputs(mixed, dt, level) for mixed, dt, _, level in streams]
+        read = parts[1] if len(parts) > 1 else None
+        y, y_read, after = place_scan(parts[0], ssm.flatten(0, 1), tokens, read, keep)
+        out = self._finish(y, parts[0].x, streams[0][2], slots)
+        memory = {"ssm": after.unflatten(0, (slots, -1))}
+        if read is None or y_read is None:
+            return out, None, memory
+        return out, self._finish(y_read, read.x, streams[1][2], slots), memory
+
+    def _place_inputs(self, mixed: Tensor, dt: Tensor, level: Tensor | None) -> PlaceInputs:
+        x, b, c = mixed.split([self.inner, self.key_dim, self.key_dim], -1)
+        wide = torch.promote_types(dt.dtype, torch.float32)
+        weight = torch.sigmoid(dt.to(wide).mean(-1, keepdim=True) + self.write_bias)
+        if level is not None:
+            weight = weight * self._shown(level).to(wide)
+        places = self._address(b).to(wide) * weight, self._address(c).to(wide)
+        return PlaceInputs(x.unflatten(-1, (self.heads, self.head_dim)), *places)
+
+    def _shown(self, level: Tensor) -> Tensor:
+        """Signal levels (b, t) of every token of every block, (b · blocks, l, 1)."""
+        shown = level.repeat_interleave(self.blocks, 0)
+        return shown.repeat_interleave(self.block[0] * self.block[1], 1).unsqueeze(-1)
 
     def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gate z, mixed (x, B, C) and raw Δ, each as (slots · blocks, l, …)."""
@@ -164,9 +208,7 @@ class BlockScan(nn.Module):
         step = F.softplus(dt.to(wide) + self.dt_bias)
         if self.recall and level is not None:
             b, c = self._address(b), self._address(c)
-            shown = level.repeat_interleave(self.blocks, 0)
-            shown = shown.repeat_interleave(self.block[0] * self.block[1], 1)
-            step = step * shown.unsqueeze(-1).to(wide)
+            step = step * self._shown(level).to(wide)
         return ScanInputs(x.unflatten(-1, (self.heads, self.head_dim)), step, b, c)
 
     def _address(self, key: Tensor) -> Tensor:
@@ -175,10 +217,10 @@ class BlockScan(nn.Module):
         cosine = F.normalize(wide, dim=-1) @ self.places.to(wide).T
         return (self.sharpness * cosine).softmax(-1).to(key.dtype)
 
-    def _finish(self, y: Tensor, inputs: ScanInputs, gate: Tensor, slots: int) -> Tensor:
+    def _finish(self, y: Tensor, x: Tensor, gate: Tensor, slots: int) -> Tensor:
         if self.recall:
             y = F.rms_norm(y, y.shape[-1:], eps=1e-12)
-        y = y.to(gate.dtype) + inputs.x * self.skip.to(gate.dtype)[:, None]
+        y = y.to(gate.dtype) + x * self.skip.to(gate.dtype)[:, None]
         y = self.norm(y.flatten(2) * F.silu(gate))
         return self.out(self._from_blocks(y, slots))
 
