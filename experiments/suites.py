@@ -42,7 +42,10 @@ def _beyond(name: str, label: str, dynamics: dict, /, **training: object) -> Cel
     )
 
 
-def _by_action(name: str, label: str, baseline: str, scheme: str, updates: int = UPDATES) -> Cell:
+def _by_action(
+    name: str, label: str, baseline: str, scheme: str, updates: int = UPDATES,
+    dynamics: dict | None = None,
+) -> Cell:  # fmt: skip
     training = {
         "conditioning": "action",
         "stride": 1,
@@ -50,7 +53,11 @@ def _by_action(name: str, label: str, baseline: str, scheme: str, updates: int =
         "objective": {"scheme": scheme, "clean_prefix": 0.5, "pure_noise": 0.6},
         "dynamics": {"steps": updates},
     }
-    return Cell(name, label, ("actions",), baseline, training=training, tasks=("revisit",))
+    changes = {"dynamics": dynamics} if dynamics else {}
+    return Cell(
+        name, label, ("actions",), baseline, architecture=changes, training=training,
+        tasks=("revisit",),
+    )  # fmt: skip
 
 
 BASELINES = (
@@ -74,6 +81,9 @@ SCHEMES = (
 )  # fmt: skip
 BEYOND = (
     _beyond("slow_decay", "ours, slower decay", {"ssm_step_range": [1e-6, 1e-3]}),
+    _beyond("half_lives", "ours, half-lives of 1 to 2,000 frames", {"ssm_half_life": [1, 2000]}),
+    _beyond("place_forgetting", "ours, places forget only where they are written to",
+            {"ssm_place_forgetting": True}),
     _beyond("handed_on", "ours, windows twice as long, state handed on", {},
             window=4 * CONTEXT, segments=2, state_reset=0.1, dynamics={"batch": 2}),
     _beyond("ours_2x", "ours, twice the updates", {}, dynamics={"steps": 2 * UPDATES}),
@@ -99,6 +109,8 @@ ACTIONS = (
     _by_action("ours_actions", "ours", "ours", "diffusion_forcing"),
     _by_action("clean_state_actions", "ours, clean state, equal compute", "ours", "clean_state",
                UPDATES // 2),
+    _by_action("landmarks_actions", "ours with 128 landmarks", "ours", "clean_state",
+               UPDATES // 2, {"landmarks": {"count": 128, "spacing": 1.0}}),
     _by_action("window_actions", "causal transformer, window of 16", "causal_window",
                "diffusion_forcing"),
 )  # fmt: skip

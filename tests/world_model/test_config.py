@@ -68,6 +68,8 @@ def test_every_field_survives_the_round_trip_away_from_its_default() -> None:
             ssm_conv=2,
             ssm_step_range=(0.01, 0.5),
             ssm_recall=True,
+            ssm_place_forgetting=True,
+            ssm_half_life=(1.5, 50.0),
             ssm_chunk=17,
             shortcut_passes=4,
         ),

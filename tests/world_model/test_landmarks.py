@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from dataclasses import replace
 
@@ -210,6 +212,16 @@ def test_landmarks_are_refused_where_they_make_no_sense() -> None:
         DynamicsConfig(scan="none", attention="bidirectional", landmarks=replace(MEMORY))
     with pytest.raises(ConfigError, match="conditioning pose tells poses already"):
         WorldModelConfig(conditioning="pose", dynamics=DynamicsConfig(landmarks=MEMORY))
+
+
+def test_a_memory_survives_the_round_trip_away_from_its_defaults() -> None:
+    for field in dataclasses.fields(MEMORY):
+        assert getattr(replace(MEMORY, turn=2.0), field.name) != field.default
+    config = tiny_config({"landmarks": replace(MEMORY, turn=2.0)})
+    assert WorldModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    plain = config.to_dict()
+    del plain["dynamics"]["landmarks"]  # as of earlier versions
+    assert WorldModelConfig.from_dict(plain) == tiny_config()
 
 
 def test_half_lives_of_new_scans_are_of_frames_whatever_the_block() -> None:
