@@ -154,7 +154,7 @@ def dynamics(**fields: Any) -> WorldModelConfig:
         (lambda: ActionConfig(low=(0.0, 1.0), high=(1.0,)), "either discrete"),
         (lambda: ActionConfig(low=(0.0,), high=(float("inf"),)), "finite bounds"),
         (lambda: ActionConfig(low=(1.0,), high=(1.0,)), "low < high"),
-        (lambda: preset("smal"), "unknown preset 'smal'; there are debug, small"),
+        (lambda: preset("smal"), "unknown preset 'smal'; there are debug, tiny, small"),
     ],
 )
 def test_impossible_configurations_are_refused(make: Any, message: str) -> None:
