@@ -8,7 +8,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,7 @@ from dreamenv.core.reading import open_file
 from dreamenv.training.config import StageConfig
 from dreamenv.training.data import prefetch
 from dreamenv.training.optimizer import Average, Optimizer
+from dreamenv.training.processes import Processes
 from dreamenv.training.records import Records
 
 MOST_BYTES = 2**40
@@ -46,6 +47,10 @@ class Run:
     """Updates between two saves that a killed run goes on from."""
     told: dict[str, Any]
     """The whole configuration as plain data, for the records."""
+    shares: int = 1
+    """Equal parts in which every batch is computed."""
+    processes: Processes = field(default_factory=Processes)
+    """Those that the run is shared by."""
 
 
 class Stage(Generic[B]):
@@ -57,7 +62,7 @@ class Stage(Generic[B]):
         config: how the stage is optimised.
         modules: what is trained.
         hidden: the part whose matrices Muon updates.
-        make_batch: batch of update i; must depend on i alone.
+        make_batch: share k of the batch of update i, by (i, k); must depend on them alone.
         losses: (batch, i, generator) → losses, of which `total` is minimised, of each segment
             of the batch; a segment's gradient is taken before the next segment is asked for.
         frames_per_batch: for the rate in frames/s.
@@ -75,7 +80,7 @@ class Stage(Generic[B]):
         config: StageConfig,
         modules: nn.ModuleDict,
         hidden: nn.Module,
-        make_batch: Callable[[int], B],
+        make_batch: Callable[[int, int], B],
         losses: Callable[[B, int, torch.Generator], Iterable[dict[str, Tensor]]],
         frames_per_batch: int,
         evaluate: Callable[[int, SummaryWriter], dict[str, float]] | None = None,
@@ -103,21 +108,30 @@ class Stage(Generic[B]):
             CheckpointError: the saved state cannot be resumed.
         """
         self._resume()
-        self.records.forget_after(self.step)
-        if self.step < self.config.steps:
+        main = self.shared.processes.main
+        if main:
+            self.records.forget_after(self.step)
+        if main and self.step < self.config.steps:
             self.records.note_history(self.step, self.shared.told)
-        writer = self.records.open_charts()
+        writer = self.records.open_charts() if main else None
         try:
             with stop_requested() as stop:
                 self._loop(writer, stop)
         finally:
-            writer.close()
+            if writer:
+                writer.close()
         self.average.swap(self.modules)
 
-    def _loop(self, writer: SummaryWriter, stop: threading.Event) -> None:
+    def _loop(self, writer: SummaryWriter | None, stop: threading.Event) -> None:
         run = self.shared
-        bar = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="update")
-        batches = prefetch(self.make_batch, self.step, self.config.steps)
+        bar = tqdm(
+            total=self.config.steps,
+            initial=self.step,
+            desc=self.name,
+            unit="update",
+            disable=writer is None,
+        )
+        batches = prefetch(self._make_shares, self.step, self.config.steps)
         began = mark = time.perf_counter()
         waited = 0.0
         elapsed_before = self.seconds
@@ -142,22 +156,38 @@ class Stage(Generic[B]):
                     bar.set_postfix(loss=f"{values['total']:.3f}")
                     mark, waited = now, 0.0
                 last = self.step == self.config.steps
+                stopped = run.processes.agree(stop.is_set())
                 if self.evaluate and (last or self.step % run.evaluate_every == 0):
                     self._evaluate(writer)
-                if last or stop.is_set() or self.step % run.checkpoint_every == 0:
+                if last or stopped or self.step % run.checkpoint_every == 0:
                     self._save(writer)
-                if stop.is_set():
+                if stopped:
                     raise KeyboardInterrupt
         finally:
             batches.close()  # type: ignore[attr-defined]
             bar.close()
 
-    def _update(self, batch: B) -> tuple[dict[str, Any], float]:
-        generator = torch.Generator().manual_seed(self.shared.seed * 1_000_003 + self.step)
-        parts = []
-        for losses in self.losses(batch, self.step, generator):
-            losses["total"].backward()
-            parts.append({name: value.detach() for name, value in losses.items()})
+    def _make_shares(self, step: int) -> list[B]:
+        run = self.shared
+        return [self.make_batch(step, share) for share in run.processes.shares(run.shares)]
+
+    def _update(self, batches: list[B]) -> tuple[dict[str, Any], float]:
+        run = self.shared
+        told: dict[str, Tensor] = {}
+        shares = run.processes.shares(run.shares)
+        for share, batch in zip(shares, batches, strict=True):
+            generator = torch.Generator().manual_seed(noise_seed(run.seed, self.step, share))
+            parts = []
+            for losses in self.losses(batch, self.step, generator):
+                (losses["total"] / run.shares).backward()
+                parts.append({name: value.detach() for name, value in losses.items()})
+            for name in parts[0]:
+                loss = torch.stack([p[name] for p in parts]).sum(0) / len(parts) / run.shares
+                told[name] = told[name] + loss if name in told else loss
+        if not run.processes.alone:
+            values = torch.stack([*told.values()])
+            values = run.processes.add_up(self.optimizer.parameters, values)
+            told = dict(zip(told, values, strict=True))
         norm = self.optimizer.step(self.config.rate(self.step))
         if not math.isfinite(norm):
             raise DreamEnvError(
@@ -165,18 +195,24 @@ class Stage(Generic[B]):
                 f"last checkpoint stands in {self.path}; resume with a lower learning rate"
             )
         self.average.update(self.modules)
-        return {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}, norm
+        return told, norm
 
-    def _evaluate(self, writer: SummaryWriter) -> None:
+    def _evaluate(self, writer: SummaryWriter | None) -> None:
         assert self.evaluate is not None
+        if writer is None:
+            return
         self.average.swap(self.modules)
         self._log(writer, "held_out", self.evaluate(self.step, writer))
         self.average.swap(self.modules)
 
-    def _log(self, writer: SummaryWriter, kind: str, values: dict[str, float]) -> None:
+    def _log(self, writer: SummaryWriter | None, kind: str, values: dict[str, float]) -> None:
+        if writer is None:
+            return
         self.records.write(writer, kind, self.step, self.seconds, values)
 
-    def _save(self, writer: SummaryWriter) -> None:
+    def _save(self, writer: SummaryWriter | None) -> None:
+        if writer is None:
+            return
         writer.flush()  # a state never claims updates that the logs lack
         if self.on_checkpoint:
             self.average.swap(self.modules)
@@ -214,3 +250,8 @@ class Stage(Generic[B]):
                 f"{self.path} cannot be resumed ({reason}); it is damaged or was made by another "
                 "configuration: train into another --out, or delete the file to start again"
             ) from error
+
+
+def noise_seed(seed: int, step: int, share: int) -> int:
+    """Seed of the noise in one share of the batch of an update."""
+    return seed * 1_000_003 + step + (share << 40)

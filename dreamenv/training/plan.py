@@ -19,6 +19,7 @@ from dreamenv.training.effects import require_effect
 from dreamenv.training.fit_config import model_config
 from dreamenv.training.held_out import clip_frames
 from dreamenv.training.loop import Run
+from dreamenv.training.processes import Processes
 from dreamenv.training.rollouts_used import (
     describe_data,
     require_apart,
@@ -52,15 +53,21 @@ class Plan:
     """A sentence each on options that have no effect."""
 
 
-def make_plan(config: TrainConfig) -> Plan:
+def make_plan(config: TrainConfig, processes: Processes | None = None) -> Plan:
     """Open, check and make all that a run needs.
+
+    Args:
+        config: of the run.
+        processes: that share it; this one alone by default.
 
     Raises:
         RolloutError: the stores are absent, of different environments, or too short.
         ConfigError: the options cannot be trained, or do not fit each other or the stores.
         CheckpointError: a checkpoint to begin with is missing or damaged.
     """
-    device = pick_device(config.device)
+    processes = processes or Processes()
+    shares = count_shares(config, processes)
+    device = pick_device(processes.device(config.device))
     store, held_out = RolloutStore(config.data), RolloutStore(config.held_out)
     require_usable(store, held_out, config.stride)
     out = Path(config.out)
@@ -87,6 +94,8 @@ def make_plan(config: TrainConfig) -> Plan:
             config.evaluate_every,
             config.checkpoint_every,
             dataclasses.asdict(config),
+            shares,
+            processes,
         ),
         store,
         held_out,
@@ -96,6 +105,29 @@ def make_plan(config: TrainConfig) -> Plan:
         say_resized(store, architecture) + used + same_worlds(store, held_out),
         notes,
     )
+
+
+def count_shares(config: TrainConfig, processes: Processes) -> int:
+    """The number of equal shares that every batch is computed in.
+
+    Raises:
+        ConfigError: the processes, or the batches, do not go into so many.
+    """
+    shares = config.shares or processes.count
+    if shares % processes.count:
+        raise ConfigError(
+            f"{processes.count} processes cannot have equal parts of {shares} shares: make shares "
+            "a multiple of the number of processes, or leave it out"
+        )
+    own = not (config.weights_from or config.tokenizer_from)
+    for stage in ("tokenizer", "dynamics") if own else ("dynamics",):
+        batch = getattr(config, stage).batch
+        if batch % shares:
+            raise ConfigError(
+                f"{stage}.batch {batch} does not fall into {shares} equal shares: change it, or "
+                "shares, or the number of processes"
+            )
+    return shares
 
 
 def require_usable(store: RolloutStore, held_out: RolloutStore, stride: int) -> None:

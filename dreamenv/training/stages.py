@@ -45,9 +45,9 @@ def train_tokenizer(
     """
     size = model.config.frame_size
 
-    def frames(source: RolloutStore, count: int, key: int, before: bool) -> Tensor:
+    def frames(source: RolloutStore, count: int, *key: int, before: bool) -> Tensor:
         """(2, count, H, W, C) with the frames before, else (1, count, H, W, C)."""
-        rng = np.random.default_rng([run.seed, 1, key])
+        rng = np.random.default_rng([run.seed, 1, *key])
         return torch.from_numpy(sample_pairs(source, count, rng, size, before)).to(model.device)
 
     def losses(batch: Tensor, _: int, generator: torch.Generator) -> list[dict[str, Tensor]]:
@@ -71,7 +71,12 @@ def train_tokenizer(
         config,
         nn.ModuleDict({"tokenizer": model.tokenizer}),
         nn.Module(),
-        lambda i: frames(store, config.batch, i + 1, before=bool(moving)),
+        lambda i, share: frames(
+            store,
+            config.batch // run.shares,
+            *part_key(run, i + 1, share),
+            before=bool(moving),
+        ),
         losses,
         config.batch,
         evaluate,
@@ -115,12 +120,13 @@ def train_dynamics(
         resumed: the model of the run so far, if any.
     """
 
-    def make_batch(step: int) -> Batch:
+    def make_batch(step: int, share: int) -> Batch:
         window = curriculum.window_at(step)
         if isinstance(model.dynamics, BidirectionalDynamics):
             window = model.dynamics.window
-        rows = config.batch * curriculum.window // window
-        return data.batch(rows, np.random.default_rng([run.seed, 2, step]), window)
+        rows = config.batch // run.shares * curriculum.window // window
+        rng = np.random.default_rng([run.seed, 2, *part_key(run, step, share)])
+        return data.batch(rows, rng, window)
 
     def losses(batch: Batch, step: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         return model.segment_losses(
@@ -155,6 +161,11 @@ def _hidden(model: WorldModel) -> nn.Module:
     if landmarks is None:
         return model.dynamics.layers
     return nn.ModuleList([model.dynamics.layers, landmarks.readers])
+
+
+def part_key(run: Run, step: int, share: int) -> tuple[int, ...]:
+    """What share of a batch is drawn by; a batch that is computed whole has no shares."""
+    return (step, share) if run.shares > 1 else (step,)
 
 
 def measure_change(model: WorldModel, data: LatentWindows, seed: int) -> None:

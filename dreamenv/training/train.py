@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dreamenv.training.config import TrainConfig
 from dreamenv.training.data import LatentWindows
 from dreamenv.training.held_out import held_out_clips
 from dreamenv.training.plan import Plan, make_plan
+from dreamenv.training.processes import joined
 from dreamenv.training.run_folder import card, enter_run_folder
 from dreamenv.training.stages import (
     compile_layers,
@@ -43,14 +45,18 @@ def train_world_model(config: TrainConfig) -> Path:
         ConfigError: the run folder was begun with another environment, preset or seed.
         CheckpointError: what stands in the run folder is damaged.
         FolderInUseError: another run is at work in the run folder.
-        DreamEnvError: the disk is full or cannot be written.
+        DreamEnvError: the disk is full or cannot be written, or another process of this training
+            has ended.
     """
     out = Path(config.out)
-    with hold_folder(out):
-        remove_unfinished(out)
+    with joined(config.device) as processes, contextlib.ExitStack() as stack:
+        with processes.main_first():  # one holds the folder for all
+            if processes.main:
+                stack.enter_context(hold_folder(out))
+                remove_unfinished(out)
         if config.threads:
             torch.set_num_threads(config.threads)
-        plan = make_plan(config)
+        plan = make_plan(config, processes)
         if plan.model.device.type == "cpu":
             keep_freed_memory()
         try:
@@ -65,10 +71,12 @@ def train_world_model(config: TrainConfig) -> Path:
 
 def _train(plan: Plan, config: TrainConfig) -> None:
     run, model = plan.run, plan.model
-    enter_run_folder(run.folder, plan.store.env_id, run.told)
-    for line in (*plan.used, *plan.notes):
-        print(line, file=sys.stderr)
-    write_spawns(run.folder, plan.spawns)
+    run.processes.wait()  # until all have seen what stood in the folder
+    if run.processes.main:
+        enter_run_folder(run.folder, plan.store.env_id, run.told)
+        for line in (*plan.used, *plan.notes):
+            print(line, file=sys.stderr)
+        write_spawns(run.folder, plan.spawns)
     if not (config.tokenizer_from or config.weights_from):
         stores = plan.store, plan.held_out
         train_tokenizer(run, config.tokenizer, model, *stores, config.moving_pixels)
@@ -78,18 +86,19 @@ def _train(plan: Plan, config: TrainConfig) -> None:
         known_as = load_world_model(run.folder, model.device).tokenizer
         model.tokenizer.latent_mean.copy_(known_as.latent_mean)
         model.tokenizer.latent_std.copy_(known_as.latent_std)
-    data = LatentWindows(
-        plan.store,
-        model,
-        Path(config.latents) if config.latents else run.folder / "training" / "latents",
-        config.window,
-        config.stride,
-        config.retrace,
-        config.ends,
-        config.landmark_infos,
-        keep=bool(plan.resumed or config.weights_from),
-        drift=config.pose_drift,
-    )
+    with run.processes.main_first():  # one encodes for all
+        data = LatentWindows(
+            plan.store,
+            model,
+            Path(config.latents) if config.latents else run.folder / "training" / "latents",
+            config.window,
+            config.stride,
+            config.retrace,
+            config.ends,
+            config.landmark_infos,
+            keep=bool(plan.resumed or config.weights_from),
+            drift=config.pose_drift,
+        )
     if not config.weights_from:  # which were trained under the value that came with them
         measure_change(model, data, config.seed)
     measure_motion(model, data)

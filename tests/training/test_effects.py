@@ -28,7 +28,7 @@ OTHER: dict[str, Any] = {
     "frame_size": (32, 48), "moving_pixels": 5.0, "rewards": "continuous",
     "window": 32, "window_from": 12, "window_growth": 0.25, "segments": 2,
     "state_reset": 0.5, "stride": 2, "retrace": 0.5, "ends": 0.5, "seed": 1, "dtype": "float32",
-    "threads": 1, "device": "cpu", "compile": True, "checkpoint_activations": True,
+    "threads": 1, "device": "cpu", "compile": True, "checkpoint_activations": True, "shares": 2,
     "self_forcing_from": 0.25, "shortcut_from": 0.25, "log_every": 7, "evaluate_every": 7,
     "checkpoint_every": 7, "spawns": 7, "spawn_frames": 7, "data": "a", "held_out": "b", "out": "c",
     "pose_drift": 0.3,
@@ -44,8 +44,8 @@ ALWAYS = {
     "data", "held_out", "out", "architecture", "tokenizer_from", "weights_from", "latents",
     "conditioning", "rewards", "window", "segments", "ends", "seed", "dtype", "threads", "device",
     "compile", "checkpoint_activations", "log_every", "evaluate_every", "checkpoint_every",
-    "spawns", "spawn_frames", "objective.scheme", "objective.pure_noise", "objective.reward_weight",
-    "objective.continuation_weight",
+    "shares", "spawns", "spawn_frames", "objective.scheme", "objective.pure_noise",
+    "objective.reward_weight", "objective.continuation_weight",
     *(f"dynamics.{field.name}" for field in dataclasses.fields(StageConfig)),
 }  # fmt: skip
 """Options that decide something in every run, or are refused by `TrainConfig` itself where not;

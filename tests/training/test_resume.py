@@ -261,7 +261,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_saved(
 
     def poisoned(self: Stage, batch: Any) -> Any:
         if (self.name, self.step) == ("dynamics", 3):
-            batch.latents.fill_(torch.nan)
+            batch[0].latents.fill_(torch.nan)
         return original(self, batch)
 
     monkeypatch.setattr(Stage, "_update", poisoned)
