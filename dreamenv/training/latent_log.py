@@ -10,6 +10,8 @@ are as if they had never been; their episode is added again.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -79,6 +81,8 @@ class LatentLog:
             with open_file(folder / EPISODES, MOST_JOURNAL) as file:
                 header = parse_json(file.readline(MOST_LINE))
                 log = cls(folder, _fields(header))
+                if not log._all_ordinary():
+                    return None
                 while line := file.readline(MOST_LINE):
                     if line.endswith(b"\n"):
                         log._note(line)
@@ -144,6 +148,12 @@ class LatentLog:
             if checksum == place.checksum:
                 good.add(name)
         return good
+
+    def _all_ordinary(self) -> bool:
+        """Whether no pipe, folder or link stands where rows do, or is to stand."""
+        paths = map(self._path, self.fields)
+        there = [path.lstat().st_mode for path in paths if os.path.lexists(path)]
+        return all(map(stat.S_ISREG, there))
 
     def _path(self, field: str) -> Path:
         return self.folder / f"{field}.rows"

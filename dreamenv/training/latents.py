@@ -179,13 +179,15 @@ def _usable(log: LatentLog, store: RolloutStore) -> set[str]:
 def _encode_missing(folder: Path, store: RolloutStore, model: WorldModel) -> None:
     log = LatentLog.read(folder)
     there = set() if log is None else _usable(log, store)
+    if log is not None and not there and not log.intact(log.places):
+        log = None  # nothing in it is of use to anybody
     missing = {name: i for i, name in enumerate(store.contents) if name not in there}
     for name, episode in tqdm(missing.items(), desc="encode", unit="episode"):
         rows = _encode(store, model, episode)
         flat = rows["latents"].reshape(-1, rows["latents"].shape[-1])
         total = flat.sum(0, dtype=np.float64)
         square = np.einsum("nc,nc->c", flat, flat, dtype=np.float64)
-        if log is None:  # or one whose first line is damaged
+        if log is None:
             shutil.rmtree(folder, ignore_errors=True)
             log = LatentLog.create(folder, rows)
         log.append(name, rows, np.concatenate([total, square]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -163,6 +164,22 @@ def test_damaged_rows_are_made_again_and_no_others(tmp_path: Path) -> None:
     file.unlink()
     assert opened(path, cache, model)[0] == 3 * 61
     assert opened(path, cache, model)[0] == 0
+
+
+def test_what_is_no_file_is_replaced(tmp_path: Path, counting_store: Path) -> None:
+    """Neither waited for nor written through."""
+    cache, model = tmp_path / "latents", wide_model()
+    opened(counting_store, cache, model)
+    log, elsewhere = log_of(cache), tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"somebody's")
+    for place, name in ((os.mkfifo, "reward.rows"), (os.mkdir, "action.rows"),
+                        (lambda path: path.symlink_to(elsewhere), "latents.rows"),
+                        (os.mkfifo, "episodes.jsonl")):  # fmt: skip
+        (log / name).unlink()
+        place(log / name)
+        assert opened(counting_store, cache, model)[0] == 3 * 61
+        assert opened(counting_store, cache, model)[0] == 0
+    assert elsewhere.read_bytes() == b"somebody's"
 
 
 def test_a_damaged_journal_costs_the_episodes_of_its_damaged_lines(tmp_path: Path) -> None:
