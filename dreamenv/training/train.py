@@ -81,7 +81,8 @@ def _train(plan: Plan, config: TrainConfig) -> None:
         stores = plan.store, plan.held_out
         train_tokenizer(run, config.tokenizer, model, *stores, config.moving_pixels)
     report = tokenizer_report(model, plan.held_out, config.seed)
-    print(report, file=sys.stderr)
+    if run.processes.main:
+        print(report, file=sys.stderr)
     if plan.resumed is not None:  # what latents are measured in goes with the weights
         known_as = load_world_model(run.folder, model.device).tokenizer
         model.tokenizer.latent_mean.copy_(known_as.latent_mean)
