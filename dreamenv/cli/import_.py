@@ -46,6 +46,9 @@ class Options:
     default what the data set says, or the range of all its actions."""
     policy: str = ""
     """Name of who acted, where the data set does not say."""
+    frame_size: tuple[int, int] | None = None
+    """Height and width that frames are resized to, each pixel the mean of the area it covers. By
+    default they are stored as they come."""
     last_step: Literal["drop", "repeat"] = "drop"
     """Of formats that do not record the frame after the last action: drop that action, or repeat
     the last frame behind it, so that its reward and end are kept."""
@@ -68,6 +71,7 @@ def run(options: Options) -> int:
         actions=options.actions,
         action_space=options.action_space,
         policy=options.policy,
+        frame_size=options.frame_size,
         last_step=options.last_step,
     )
     if not done.complete:

@@ -190,6 +190,9 @@ def test_lerobot_goes_on_in_the_middle_of_its_files(tmp_path: Path) -> None:
     assert imported(source, tmp_path / "store", episodes=2).num_episodes == 2
     store = imported(source, tmp_path / "store")
     assert store.lengths.tolist() == [4, 5, 6, 7]
+    small = imported(source, tmp_path / "small", frame_size=(16, 16)).read(3).observation
+    assert small.shape == (8, 16, 16, 3)
+    assert [published.step_of_bits(frame) for frame in small] == list(range(8))
     frames = store.read(3).observation
     assert [published.step_of_bits(frame) for frame in frames] == list(range(8))
     mp4 = next(source.rglob("*.mp4"))

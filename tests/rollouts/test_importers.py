@@ -309,6 +309,20 @@ def test_every_format_can_be_named() -> None:
     assert set(get_args(hint)) == {"auto", *FORMATS}
 
 
+def test_frames_are_resized_if_asked_to(tmp_path: Path) -> None:
+    larger = [dataclasses.replace(e, observation=e.observation.repeat(2, 1).repeat(2, 2))
+              for e in EPISODES]  # fmt: skip
+    source = published.memory_maze(tmp_path / "data", larger)
+    store = imported(source, tmp_path / "store", frame_size=(8, 8))
+    np.testing.assert_array_equal(store.read(0).observation, EPISODES[0].observation)
+    told = store.metadata["import"]
+    assert (told["frame_size"], told["resize"]) == ([8, 8], "area")
+    done = import_rollouts(source, tmp_path / "store", frame_size=(8, 8), progress=False)
+    assert done.known == 2
+    with pytest.raises(RolloutError, match=r"frame_size = \[8, 8\], not None"):
+        imported(source, tmp_path / "store")
+
+
 def test_frames_of_another_shape_are_told(tmp_path: Path) -> None:
     source = published.teco_dmlab(tmp_path / "data", EPISODES)
     larger = np.stack([frame_of(t, 0, (16, 16, 3)) for t in range(4)])

@@ -48,7 +48,7 @@ class LeRobotData:
     )
 
     def __init__(self, place: str | Path, said: Said) -> None:
-        self.place, self._policy = Path(place), said.policy
+        self.place, self._said = Path(place), said
         info = self.place / "meta" / "info.json"
         try:
             self._about = about = read_object(info)
@@ -137,7 +137,7 @@ class LeRobotData:
             steps[REWARD].rewards() if REWARD in steps else None,
             terminated,
             info={key: self._last.frames(values) for key, values in info.items()},
-            policy=self._policy,
+            policy=self._said.policy,
         )
 
     def _frames(
@@ -147,7 +147,7 @@ class LeRobotData:
             file, since = self._video_file(row), row[f"videos/{self._camera}/from_timestamp"]
             frames = self._video(file).episode(float(since), count, self._fps)
             return Column(str(file), "frames", frames).frames(self.observation_space)
-        frames = pictures(pieces[self._camera], path, self._camera)
+        frames = pictures(pieces[self._camera], path, self._camera, self._said)
         return Column(str(path), self._camera, frames).frames(self.observation_space)
 
     def _find_camera(self, asked: str) -> str:
@@ -163,14 +163,14 @@ class LeRobotData:
         if row is None:
             raise RolloutError(f"{self.place} has no episodes")
         if self._is_video:
-            return read_video(self._video_file(row), most=1)
+            return read_video(self._video_file(row), self._said, most=1)
         path = self._data_file(row)
         table = Table(path, [self._camera], batch=1)
         first = next(table.batches(), None)
         table.close()
         if first is None:
             raise RolloutError(f"{path} has no rows")
-        return pictures([first[self._camera]], path, self._camera)
+        return pictures([first[self._camera]], path, self._camera, self._said)
 
     def _range(self) -> Any:
         """The box of all actions, in one pass over their column alone."""
@@ -231,5 +231,5 @@ class LeRobotData:
         if self._open_video is None or self._open_video.path != path:
             if self._open_video is not None:
                 self._open_video.close()
-            self._open_video = VideoOfMany(path)
+            self._open_video = VideoOfMany(path, self._said)
         return self._open_video

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.importers.source import missing
+from dreamenv.rollouts.importers.source import Said, missing
 from dreamenv.rollouts.importers.videos import Video
 
 BATCH, BATCH_OF_IMAGES = 1024, 32
@@ -97,10 +97,11 @@ class VideoOfMany:
 
     Args:
         path: of the file.
+        said: the size that frames are to have.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, said: Said) -> None:
+        self.path, self._said = path, said
         self._video = Video(path)
         self._frames: Iterator[tuple[float, np.ndarray]] | None = None
         self._ahead: tuple[float, np.ndarray] | None = None
@@ -124,7 +125,7 @@ class VideoOfMany:
                     f"{self.path}: there is no frame at {since + len(found) / fps:.3f} s, where "
                     f"frame {len(found)} of the episode should be; the next is at {time:.3f} s"
                 )
-            found.append(frame)
+            found.append(self._said.fit(frame))
             self._ahead = next(self._frames, None)
         if len(found) < count:
             raise RolloutError(
@@ -162,8 +163,8 @@ def numbers(pieces: list[Any]) -> np.ndarray | None:
     return np.concatenate(arrays)
 
 
-def pictures(pieces: list[Any], path: Path, name: str) -> np.ndarray:
-    """Pieces of a column of encoded pictures, as (rows, H, W, 3) uint8.
+def pictures(pieces: list[Any], path: Path, name: str, said: Said) -> np.ndarray:
+    """Pieces of a column of encoded pictures, as (rows, H, W, 3) uint8 in their final size.
 
     Raises:
         RolloutError: one cannot be decoded, or has another size than the first.
@@ -173,7 +174,7 @@ def pictures(pieces: list[Any], path: Path, name: str) -> np.ndarray:
         try:
             plain = value.as_py()
             picture = Image.open(io.BytesIO(plain["bytes"] if isinstance(plain, dict) else plain))
-            found.append(np.asarray(picture.convert("RGB")))
+            found.append(said.fit(np.asarray(picture.convert("RGB"))))
         except Exception as error:
             raise RolloutError(f"{path}: {name}[{len(found)}] is no picture: {error}") from error
         if found[-1].shape != found[0].shape:

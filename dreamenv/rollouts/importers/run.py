@@ -6,20 +6,25 @@ others by its name in the data set, which its provenance keeps.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from gymnasium.spaces import Box
 from tqdm import tqdm
 
 from dreamenv.core.errors import MissingDependencyError, RolloutError
+from dreamenv.core.frames import RESIZE
 from dreamenv.core.interruption import stop_requested
 from dreamenv.rollouts.episode import check_episode
 from dreamenv.rollouts.failure import EpisodeError
+from dreamenv.rollouts.importers.columns import frame_space
 from dreamenv.rollouts.importers.formats import recognised, source_class
-from dreamenv.rollouts.importers.source import Item, Said, Source
+from dreamenv.rollouts.importers.source import DROP, REPEAT, Item, Said, Source
 from dreamenv.rollouts.journal import read_journal
 from dreamenv.rollouts.provenance import Provenance
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
@@ -85,12 +90,12 @@ def import_rollouts(
     kind = source_class(name)
     told.require_used(kind.uses, name)
     place = str(Path(source).resolve()) if Path(source).exists() else str(source)
-    settings = {"source": place, "format": name, **_plain(told)}
+    settings = _plain({"source": place, "format": name, **asdict(told)})
     known = _known(out, settings)
     opened = kind(place, told)
     done = Imported(True, name)
     metadata = {"import": {**settings, "data": opened.details}}
-    spaces = opened.observation_space, opened.action_space
+    spaces = _frame_space(opened, told), opened.action_space
     with stop_requested() as stop, RolloutWriter(out, opened.env_id, *spaces, metadata) as writer:
         with tqdm(desc="import", unit=" episodes", disable=not progress) as bar:
             for item in opened.items():
@@ -102,14 +107,14 @@ def import_rollouts(
                     continue
                 if episodes is not None and writer.num_episodes >= episodes:
                     break
-                _store(item, opened, place, writer, done, skip_broken, bar)
+                _store(item, told, place, writer, done, skip_broken, bar)
     done.notes = opened.notes()
     return done
 
 
 def _store(
     item: Item,
-    source: Source,
+    said: Said,
     place: str,
     writer: RolloutWriter,
     done: Imported,
@@ -120,7 +125,8 @@ def _store(
     try:
         episode = item.load()
         episode.provenance = Provenance(place, item.name, episode.provenance)
-        check_episode(episode, item.name, source.observation_space, source.action_space)
+        episode.observation = said.fit(episode.observation)
+        check_episode(episode, item.name, writer.observation_space, writer.action_space)
     except MissingDependencyError:
         raise
     except RolloutError as error:
@@ -158,13 +164,29 @@ def _said(said: Mapping[str, Any]) -> Said:
         made.stands  # noqa: B018 - a word that says nothing is refused
     except (TypeError, ValueError) as error:
         raise RolloutError(f"nothing can be said like this of a data set: {error}") from None
-    if made.last_step not in ("drop", "repeat"):
+    if made.frame_size is not None and not (
+        len(made.frame_size) == 2 and all(type(side) is int for side in made.frame_size)
+    ):
+        raise RolloutError(f"a frame size is a height and a width, not {made.frame_size}")
+    if made.last_step not in (DROP, REPEAT):
         raise RolloutError(f"--last-step is drop or repeat, not {made.last_step!r}")
     return made
 
 
-def _plain(said: Said) -> dict[str, Any]:
-    return {name: value for name, value in asdict(said).items() if value not in ("", {}, "drop")}
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, as it reads when it comes back from JSON."""
+    told = {n: value for n, value in settings.items() if value not in ("", {}, None, DROP)}
+    if "frame_size" in told:
+        told["resize"] = RESIZE
+    return json.loads(json.dumps(told))
+
+
+def _frame_space(source: Source, said: Said) -> Box:
+    """The space of the frames in their final size."""
+    space = source.observation_space
+    if said.frame_size in (None, space.shape[:2]):
+        return space
+    return frame_space(said.fit(np.zeros((1, *space.shape), np.uint8)))
 
 
 def _known(out: Path, settings: Mapping[str, Any]) -> set[str]:

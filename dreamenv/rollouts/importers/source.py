@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 from gymnasium.spaces import Box
 
 from dreamenv.core.errors import MissingDependencyError, RolloutError
+from dreamenv.core.frames import fit_frames
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.spaces import ActionSpace, require_action_space, space_from_dict
 from dreamenv.rollouts.timing import Stands
@@ -29,6 +31,7 @@ class Said:
         action_space: plain data of the space (`dreamenv.rollouts.spaces.space_to_dict`); {} for
             what the data set says, or the range of all its actions.
         policy: name of who acted; "" for what the data set says.
+        frame_size: height and width that frames are resized to; None for those that come.
         last_step: "drop" steps that lead to a frame that was not recorded, or "repeat" the last
             frame as the one they lead to.
     """
@@ -38,12 +41,17 @@ class Said:
     actions: str = ""
     action_space: dict[str, Any] = field(default_factory=dict)
     policy: str = ""
+    frame_size: tuple[int, int] | None = None
     last_step: str = DROP
 
     @property
     def stands(self) -> Stands | None:
         """Where the actions stand; None if the user did not say."""
         return Stands(self.actions) if self.actions else None
+
+    def fit(self, frames: np.ndarray) -> np.ndarray:
+        """Frames (..., H, W, C) in the size that they are to have."""
+        return frames if self.frame_size is None else fit_frames(frames, self.frame_size)
 
     @property
     def space(self) -> ActionSpace | None:
@@ -62,6 +70,8 @@ class Said:
             RolloutError: names the option.
         """
         for each in fields(self):
+            if each.name == "frame_size":  # every format has frames
+                continue
             default = {} if each.name == "action_space" else each.default
             if getattr(self, each.name) != default and each.name not in used:
                 option = "--" + each.name.replace("_", "-")

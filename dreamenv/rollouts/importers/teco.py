@@ -47,10 +47,10 @@ class TecoMinecraft:
     names = {1: "forward", 2: "left", 3: "right"}
 
     def __init__(self, place: str | Path, said: Said) -> None:
-        self.place, self._policy = Path(place), said.policy
+        self.place, self._said = Path(place), said
         self.env_id = said.env or "TECO-Minecraft"
         first = first_file(self.place, ".mp4")
-        self.observation_space = frame_space(read_video(first, most=1))
+        self.observation_space = frame_space(read_video(first, said, most=1))
         self.action_space = Discrete(3, start=1)
         self.details: dict[str, Any] = {"actions": self.stands.value, "action_names": self.names}
         self._longer = 0
@@ -68,7 +68,8 @@ class TecoMinecraft:
 
     def _load(self, path: Path) -> Episode:
         actions = actions_beside(path).scalars()
-        frames = Column(str(path), "frames", read_video(path)).frames(self.observation_space)
+        recorded = Column(str(path), "frames", read_video(path, self._said))
+        frames = recorded.frames(self.observation_space)
         if len(actions) == len(frames) + 1:
             actions = replace(actions, values=actions.values[:-1])
             self._longer += 1
@@ -80,7 +81,7 @@ class TecoMinecraft:
         if len(actions) and actions.values[0] != 0:
             raise actions.error(f"is {actions.values[0]}, not the dummy 0 of this layout", 0)
         action = actions.steps(len(frames), self.stands).actions(self.action_space)
-        return build(frames, action, policy=self._policy)
+        return build(frames, action, policy=self._said.policy)
 
 
 class TecoDMLab:

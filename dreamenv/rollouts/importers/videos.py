@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamenv.core.errors import RolloutError
-from dreamenv.rollouts.importers.source import missing
+from dreamenv.rollouts.importers.source import Said, missing
 
 ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
@@ -64,8 +64,8 @@ class Video:
         self._container.close()
 
 
-def read_video(path: Path, most: int | None = None) -> np.ndarray:
-    """All frames of a video, or the first `most`, (frames, H, W, 3) uint8.
+def read_video(path: Path, said: Said, most: int | None = None) -> np.ndarray:
+    """All frames of a video, or the first `most`, (frames, H, W, 3) uint8, in their final size.
 
     Raises:
         RolloutError: it is no video, is damaged, or has no frames.
@@ -74,7 +74,7 @@ def read_video(path: Path, most: int | None = None) -> np.ndarray:
     try:
         found = []
         for _, frame in video.frames():
-            found.append(frame)
+            found.append(said.fit(frame))
             if len(found) == most:
                 break
     finally:

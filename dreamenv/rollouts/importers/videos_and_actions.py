@@ -49,10 +49,10 @@ class VideosAndActions:
     )
 
     def __init__(self, place: str | Path, said: Said) -> None:
-        self.place, self._policy, self._stands = Path(place), said.policy, said.stands
+        self.place, self._said, self._stands = Path(place), said, said.stands
         self.env_id = said.env or self.place.name
         first = first_file(self.place, *ENDINGS)
-        self.observation_space = frame_space(read_video(first, most=1))
+        self.observation_space = frame_space(read_video(first, said, most=1))
         space = said.space
         if space is None:
             found = ActionRange()
@@ -74,7 +74,8 @@ class VideosAndActions:
 
     def _load(self, path: Path) -> Episode:
         columns = columns_beside(path)
-        frames = Column(str(path), "frames", read_video(path)).frames(self.observation_space)
+        recorded = Column(str(path), "frames", read_video(path, self._said))
+        frames = recorded.frames(self.observation_space)
         rows = len(columns["action"])
         if rows == len(frames) and self._stands is None:
             raise columns["action"].error(
@@ -95,7 +96,7 @@ class VideosAndActions:
             steps["reward"].rewards() if "reward" in steps else None,
             flags.get("terminated"),
             flags.get("truncated"),
-            policy=self._policy,
+            policy=self._said.policy,
         )
 
 
