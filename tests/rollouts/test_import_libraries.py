@@ -17,7 +17,7 @@ from counting_episodes import (
     assert_same_episode,
     counting_episode,
 )
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
 
 from dreamenv.core.errors import MissingDependencyError, RolloutError
 from dreamenv.rollouts.episode import Episode
@@ -89,7 +89,7 @@ def test_minari_counts(tmp_path: Path, data_format: str) -> None:
         assert (read.terminated == sent.terminated).all()
         assert (read.truncated == sent.truncated).all()
         assert read.info["count"].tolist() == list(range(len(sent) + 1))
-    with pytest.raises(RolloutError, match="no observation 'other'"):
+    with pytest.raises(RolloutError, match="no image 'other' among the observations"):
         imported(source, tmp_path / "other", image_key="other")
 
 
@@ -119,6 +119,26 @@ def test_what_minari_gets_it_gives_back_exactly(
         export_minari(before, None, "mine/count-v0", progress=False)
     with pytest.raises(RolloutError, match="is no id"):
         export_minari(before, None, "no version", progress=False)
+
+
+def test_nested_actions_go_to_minari_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("minari", reason="pip install 'dreamenv[minari]'")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    space = Dict({"turn": Box(-1, 1, (2,)), "do": Tuple([Discrete(3, start=1), MultiBinary(2)])})
+    episode = counting_episode(4)
+    episode.action = np.array([[1, 0, 1, t / 8, -1] for t in range(4)])  # do/0, do/1, turn
+    with RolloutWriter(tmp_path / "before", "Counting-v0", OBSERVATIONS, space) as writer:
+        writer.append(episode)
+    export_minari(RolloutStore(tmp_path / "before"), None, "mine/nested-v0", progress=False)
+    import minari
+
+    theirs = minari.load_dataset("mine/nested-v0")[0].actions
+    assert theirs["do"][0].tolist() == [1] * 4 and theirs["turn"][2].tolist() == [0.25, -1]
+    store = imported("mine/nested-v0", tmp_path / "store")
+    np.testing.assert_array_equal(store.read(0).action, episode.action)
+    assert store.action_space == space
 
 
 def test_a_damaged_minari_file_is_told_with_episode_and_field(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ import json
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 from gymnasium.spaces import Dict, Discrete, Tuple
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dreamenv.core.action_rows import columns_of, parts_of
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.interruption import stop_requested
 from dreamenv.rollouts.episode import Episode
@@ -42,7 +45,7 @@ def export_minari(
 
     Raises:
         MissingDependencyError: Minari is not installed.
-        RolloutError: the id is none, or there is such a data set already, or actions are nested.
+        RolloutError: the id is none, or there is such a data set already.
         OSError: the disk is full.
     """
     try:
@@ -59,11 +62,6 @@ def export_minari(
         raise RolloutError(
             f"{dataset_id!r} is no id of a Minari data set; write --id namespace/name-v0"
         ) from None
-    if isinstance(store.action_space, Tuple | Dict):
-        raise RolloutError(
-            f"actions from {store.action_space} are kept as rows and not yet exported to Minari; "
-            "export to NPZ"
-        )
     folder = get_dataset_path(dataset_id) if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RolloutError(f"{folder} exists already; choose another --out or --id")
@@ -88,7 +86,7 @@ def export_minari(
                 if stop.is_set():
                     return None
                 episode = store.read(index)
-                storage.update_episodes([_buffer(episode)])
+                storage.update_episodes([_buffer(episode, store.action_space)])
                 storage.update_episode_metadata([_about(episode)], [index])
         made.chmod(0o755)
         if folder.exists():
@@ -107,7 +105,7 @@ def lost(store: RolloutStore) -> list[str]:
     return []
 
 
-def _buffer(episode: Episode) -> Any:
+def _buffer(episode: Episode, space: gymnasium.Space) -> Any:
     from minari.data_collector import EpisodeBuffer
 
     nested: dict[str, Any] = {}
@@ -124,7 +122,18 @@ def _buffer(episode: Episode) -> Any:
         "terminations": episode.terminated,
         "truncations": episode.truncated,
     }
+    if isinstance(space, Tuple | Dict):
+        arrays["actions"] = _nested(space, iter(columns_of(space, episode.action)))
     return EpisodeBuffer(seed=episode.seed, infos=nested, **arrays)
+
+
+def _nested(space: gymnasium.Space, columns: Iterator[tuple[gymnasium.Space, NDArray]]) -> Any:
+    """Actions of a Tuple or Dict, nested as it is, with an array at every leaf."""
+    if not isinstance(space, Tuple | Dict):
+        leaf, values = next(columns)
+        return values.astype(leaf.dtype)
+    found = {key: _nested(part, columns) for key, part in parts_of(space)}
+    return found if isinstance(space, Dict) else tuple(found.values())
 
 
 def _about(episode: Episode) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.rollouts.importers.columns import Column
@@ -44,9 +44,10 @@ class ActionRange:
     def space(self) -> ActionSpace:
         """The smallest space that holds them.
 
-        Whole numbers, one each, are Discrete, from 0 or the least of them on. Others are a box:
-        from −1 to 1 if all lie there, as is the custom; else from the least to the greatest. A
-        dimension in which nothing ever changes gets 1/2 on either side.
+        Whole numbers, one each, are Discrete, from 0 or the least of them on; several, none below
+        0, are MultiDiscrete. Others are a box: from −1 to 1 if all lie there, as is the custom;
+        else from the least to the greatest. A dimension in which nothing ever changes gets 1/2 on
+        either side.
 
         Raises:
             RolloutError: there were no actions, or no model can take them.
@@ -56,6 +57,8 @@ class ActionRange:
         if self._dtype.kind in "biu" and self._low.size == 1:
             start = min(0, int(self._low.item()))
             return require_action_space(Discrete(int(self._high.item()) - start + 1, start=start))
+        if self._dtype.kind in "biu" and self._low.min() >= 0:
+            return require_action_space(MultiDiscrete(self._high.astype(np.int64) + 1))
         dtype = self._dtype if self._dtype.kind == "f" else np.dtype(np.float32)
         low: Any = self._low.astype(dtype)
         high: Any = self._high.astype(dtype)

@@ -121,10 +121,10 @@ class Column:
         return ones.argmax(1).astype(np.int64)
 
     def actions(self, space: ActionSpace) -> np.ndarray:
-        """The actions in the shape and type of rows of their space (`core.action_rows`).
+        """The actions as rows of their space (`dreamenv.core.action_rows`).
 
         Raises:
-            RolloutError: one is no choice of its space, or has another shape, or is no number.
+            RolloutError: one is no category of the space, or has another shape, or is no number.
         """
         self._require_numbers()
         if isinstance(space, Discrete):
@@ -139,9 +139,7 @@ class Column:
             raise self.error(f"has rows of shape {self.values.shape[1:]}, the space has {shape}")
         values = self.values.reshape(len(self), *shape)
         self.refuse(~np.isfinite(values), "is no finite action")
-        if not isinstance(space, Box):
-            outside = outside_categories(space, values)
-            self.refuse(outside, f"is not in {space}")
+        self.refuse(outside_categories(space, values), f"is not in {space}")
         return values.astype(dtype)
 
     def frames(self, space: Box | None = None) -> np.ndarray:

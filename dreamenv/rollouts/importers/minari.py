@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict
 
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.core.reading import parse_json
+from dreamenv.rollouts.actions import rows_of
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.importers.building import build
 from dreamenv.rollouts.importers.columns import Column, infos_of
 from dreamenv.rollouts.importers.source import Item, Said, missing
+from dreamenv.rollouts.pictures import PICTURE, Picture
 from dreamenv.rollouts.provenance import Provenance
 from dreamenv.rollouts.spaces import require_action_space, require_image_space
 from dreamenv.rollouts.timing import Stands
@@ -38,8 +38,8 @@ class MinariData:
 
     def __init__(self, place: str | Path, said: Said) -> None:
         self._data = data = open_minari(place)
-        self._key, space = _image_of(data.observation_space, said.image_key, str(place))
-        self.observation_space = require_image_space(space)
+        self._picture = Picture.of(data.observation_space, said.image_key)
+        self.observation_space = require_image_space(self._picture.space)
         self.action_space = said.space or require_action_space(data.action_space)
         self.env_id = said.env or (data.env_spec.id if data.env_spec else str(data.id))
         told = data.storage.metadata
@@ -50,7 +50,7 @@ class MinariData:
             "dataset_id": data.id,
             "minari_version": str(data.minari_version),
             "jpeg": bool(data.storage.jpeg_encoding),
-            "image_key": self._key,
+            PICTURE: self._picture.told,
         }
         for name in ("author", "code_permalink", "description"):
             if told.get(name):
@@ -81,10 +81,13 @@ class MinariData:
         except Exception as error:  # of damaged bytes Minari raises whatever it meets first
             field = _first_damaged(self._where, number)
             raise RolloutError(f"{where}: {field} cannot be read: {error!r}") from error
-        seen = read["observations"]
-        for part in self._key.split("/") if self._key else ():
-            seen = seen[part]
-        frames = Column(where, "observations", np.asarray(seen)).frames(self.observation_space)
+        try:
+            seen = Column(where, "observations", self._picture(read["observations"]))
+            rows = rows_of(self._data.action_space, read["actions"], (len(read["rewards"]),))
+        except DreamEnvError as error:
+            raise RolloutError(f"{where}: {error}") from error
+        read["actions"] = rows
+        frames = seen.frames(self.observation_space)
         count = len(frames)
 
         def steps(name: str) -> Column:
@@ -138,31 +141,6 @@ def open_minari(place: str | Path) -> Any:
         raise
     except Exception as error:  # Minari has no errors of its own
         raise RolloutError(f"{place} is no Minari data set that can be read: {error!r}") from error
-
-
-def _image_of(space: gymnasium.Space, key: str, place: str) -> tuple[str, gymnasium.Space]:
-    """The entry of the observations that holds the frames, "" if they are the observations."""
-    if not isinstance(space, Dict):
-        if key:
-            raise RolloutError(f"{place} has one observation, {space}; leave out --image-key {key}")
-        return "", space
-    if key:
-        for part in key.split("/"):
-            if not isinstance(space, Dict) or part not in space.spaces:
-                raise RolloutError(f"{place} has no observation {key!r}; it has {space}")
-            space = space.spaces[part]
-        return key, space
-    images = [
-        name
-        for name, entry in space.spaces.items()
-        if isinstance(entry, Box) and entry.dtype == np.uint8 and len(entry.shape) == 3
-    ]
-    if len(images) != 1:
-        raise RolloutError(
-            f"{place} has {len(images)} images among its observations {list(space.spaces)}; name "
-            "the one to learn with --image-key"
-        )
-    return images[0], space.spaces[images[0]]
 
 
 def _flat(infos: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, np.ndarray]]:

@@ -26,6 +26,7 @@ from dreamenv.rollouts.importers.columns import frame_space
 from dreamenv.rollouts.importers.formats import recognised, source_class
 from dreamenv.rollouts.importers.source import DROP, REPEAT, Item, Said, Source
 from dreamenv.rollouts.journal import read_journal
+from dreamenv.rollouts.pictures import PICTURE
 from dreamenv.rollouts.provenance import Provenance
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
 
@@ -94,7 +95,10 @@ def import_rollouts(
     known = _known(out, settings)
     opened = kind(place, told)
     done = Imported(True, name)
+    picture = opened.details.get(PICTURE)
     metadata = {"import": {**settings, "data": opened.details}}
+    if picture is not None:
+        metadata[PICTURE] = picture
     spaces = _frame_space(opened, told), opened.action_space
     with stop_requested() as stop, RolloutWriter(out, opened.env_id, *spaces, metadata) as writer:
         with tqdm(desc="import", unit=" episodes", disable=not progress) as bar:
