@@ -109,8 +109,8 @@ ACTIONS = (
     _by_action("ours_actions", "ours", "ours", "diffusion_forcing"),
     _by_action("clean_state_actions", "ours, clean state, equal compute", "ours", "clean_state",
                UPDATES // 2),
-    _by_action("landmarks_actions", "ours with 128 landmarks", "ours", "clean_state",
-               UPDATES // 2, {"landmarks": {"count": 128, "spacing": 1.0}}),
+    _by_action("landmarks_actions", "ours with 384 landmarks", "ours", "clean_state",
+               UPDATES // 2, {"landmarks": {"count": 384, "spacing": 0.5}}),
     _by_action("window_actions", "causal transformer, window of 16", "causal_window",
                "diffusion_forcing"),
 )  # fmt: skip

@@ -27,7 +27,7 @@ collect "$HELD_OUT" 900000000 1000 "$ROOT/held_out"
 collect "$FRAMES" 0 500 "$ROOT/train"
 "$PYTHON" -m dreamenv train --data "$ROOT/train" --held-out "$ROOT/held_out" --out "$ROOT/model" \
     --latents "$ROOT/latents" ${FROM:+--weights-from "$FROM"} --device "$DEVICE" \
-    --threads "$THREADS" --architecture dynamics.landmarks.count=128 sampler.steps=4 \
+    --threads "$THREADS" --architecture dynamics.landmarks.count=384 sampler.steps=4 \
     --window "$WINDOW" --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" \
     --dynamics.warmup 30 --dynamics.decay 0.3 --dynamics.ema 0.995 --dynamics.learning-rate 1e-3 \
     --objective.level-grid 4 --objective.self-forcing 0.17 --self-forcing-from 0 \

@@ -82,7 +82,7 @@ class TrainConfig:
     weights_from: str = ""
     """A checkpoint folder, or `bundled:NAME`, whose weights training begins with (fine-tuning): its
     architecture is taken over, and its tokenizer is used as it is. `architecture` may then set the
-    sampler, and give a model without landmarks some."""
+    sampler, and give a model without landmarks some, or others more of them."""
     shortcut_passes: int = 0
     """With `weights_from`: K_max of shortcuts that the model is to learn besides
     (`DynamicsConfig.shortcut_passes`); 0 leaves it as it is."""

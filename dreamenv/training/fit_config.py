@@ -168,12 +168,18 @@ def _changed_source(config: TrainConfig, source: WorldModelConfig) -> WorldModel
     plain = source.to_dict()
     changed = overlay(plain, config.architecture)
     kept = overlay(changed, {"sampler": plain["sampler"]})
-    if not source.dynamics.landmarks.count:
-        kept = overlay(kept, {"dynamics": {"landmarks": plain["dynamics"]["landmarks"]}})
+    before, after = source.dynamics.landmarks, changed["dynamics"]["landmarks"]
+    # How many there are, how far apart and how many are looked at, is nothing that weights fix.
+    loose = ("count", "nearest", "spacing", "turn") if before.count else tuple(after)
+    loose = loose if after["count"] else ()
+    kept = overlay(
+        kept, {"dynamics": {"landmarks": {name: getattr(before, name) for name in loose}}}
+    )
     if json.dumps(kept) != json.dumps(plain):
         raise ConfigError(
-            f"weights_from brings its architecture: beside it, architecture may set the sampler, "
-            f"and landmarks of a model that has none, which {config.architecture} goes beyond"
+            "weights_from brings its architecture: beside it, architecture may set the sampler, "
+            "and landmarks of a model that has none, or their number and spacing; "
+            f"{config.architecture} goes beyond that"
         )
     return WorldModelConfig.from_dict(changed)
 

@@ -60,13 +60,13 @@ def planar_poses(
 
 
 def typical_spacing(poses: np.ndarray, lengths: np.ndarray) -> float:
-    """Four of the longer steps (the 95th percentile): how far apart landmarks are to be kept."""
+    """Two of the longer steps (the 95th percentile): how far apart landmarks are to be kept."""
     steps = np.linalg.norm(np.diff(poses[:, :2], axis=0), axis=1)
     inside = np.delete(steps, np.cumsum(lengths)[:-1] - 1)
     moving = inside[inside > 0]
     if not len(moving):
         raise RolloutError("no position of the rollouts ever changes: landmarks need ones that do")
-    return float(f"{4 * np.quantile(moving, 0.95):.2g}")
+    return float(f"{2 * np.quantile(moving, 0.95):.2g}")
 
 
 class Landmarks:

@@ -25,8 +25,8 @@ class LandmarkConfig:
     """Landmarks that a frame is drawn from."""
     spacing: float = 0.0
     """A view becomes a landmark where none of those held is nearer than this, in the units of
-    positions. 0: as training measures it, four of the longer steps."""
-    turn: float = 1.5
+    positions. 0: as training measures it, two of the longer steps."""
+    turn: float = 3.0
     """Spacings that a small turn, of one radian, counts as."""
     layers: tuple[int, ...] = (0, 2)
     """Layers of the dynamics before which tokens look at landmarks, counted from 0."""
@@ -56,6 +56,11 @@ class LandmarkConfig:
             raise ConfigError(
                 f"landmarks.tracker_width is from 1 to {2**16}, not {self.tracker_width}"
             )
+
+    @property
+    def unit(self) -> float:
+        """What shifts are measured in where networks are told them."""
+        return 2 * self.spacing
 
     def require_network(self, layers: int, attention: str) -> None:
         """Refuse a network of so many layers and this attention if it cannot have landmarks."""

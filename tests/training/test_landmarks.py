@@ -116,6 +116,18 @@ def test_landmarks_and_a_sampler_can_be_given_to_the_weights_of_another_run(
     )
     model = load_world_model(train_world_model(run))
     assert model.config.sampler.steps == 4 and model.config.dynamics.landmarks.count == 4
+    wider = make_run(
+        "wider", data=str(pose_store), weights_from=run.out, dynamics=short,
+        architecture={"dynamics": {"landmarks": {"count": 9, "spacing": 0.5}}},
+    )  # fmt: skip
+    landmarks = load_world_model(train_world_model(wider)).config.dynamics.landmarks
+    assert (landmarks.count, landmarks.spacing, landmarks.nearest) == (9, 0.5, 2)
+    none = make_run(
+        "none", data=str(pose_store), weights_from=run.out, dynamics=short,
+        architecture={"dynamics": {"landmarks": {"count": 0}}},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="weights_from brings its architecture"):
+        train_world_model(none)
     for more in ({"dynamics": {"ssm_conv": 3}}, {"tokenizer": {"latent_noise": 0.5}}):
         other = make_run(
             "third", data=str(pose_store), weights_from=first, architecture=more, dynamics=short

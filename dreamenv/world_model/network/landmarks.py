@@ -92,7 +92,7 @@ class LandmarkMemory(nn.Module):
         self.moved = nn.Linear(4, width)
         nn.init.zeros_(self.moved.weight)
         nn.init.zeros_(self.moved.bias)
-        self.rotation = ViewRotation(head_dim, token_grid, grid, config.spacing)
+        self.rotation = ViewRotation(head_dim, token_grid, grid, config.unit)
         self.readers = nn.ModuleList(
             LandmarkReader(width, condition, head_dim) for _ in config.layers
         )
@@ -169,7 +169,7 @@ class LandmarkMemory(nn.Module):
     def encode(self, sight: Sight) -> Sighting:
         """Keys and values of what frames see, for all layers that look."""
         b, t, k = sight.held.shape
-        features = _features(sight.where, self.config.spacing).to(sight.views.dtype)
+        features = _features(sight.where, self.config.unit).to(sight.views.dtype)
         hidden = self.view(sight.views) + self.position + self.place(features).unsqueeze(3)
         hidden = F.silu(hidden).flatten(2, 3)  # (b, t, k · n, d)
         turned = self.rotation.key_angles(sight.where).flatten(2, 3).unsqueeze(2)
@@ -265,19 +265,27 @@ def place_for(
     new = near.amin(1) > config.spacing
     place = empty.to(torch.int8).argmax(1)
     full = ~empty.any(1)
-    if pose.is_cuda or bool((full & new).any()):
-        between = distance(poses[:, :, None], poses[:, None], turn)
-        between.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        place = torch.where(full, between.amin(2).argmin(1), place)
+    if pose.is_cuda:  # where asking which slots are full would wait for the device
+        return torch.where(full, _most_crowded(poses, turn), place), new
+    crowded = (full & new).nonzero()[:, 0]
+    if len(crowded):
+        place[crowded] = _most_crowded(poses[crowded], turn)
     return place, new
+
+
+def _most_crowded(poses: Tensor, turn: float) -> Tensor:
+    """Of landmarks at poses (b, M, 3) the one that has another one nearest to it, (b,)."""
+    between = distance(poses[:, :, None], poses[:, None], turn)
+    between.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    return between.amin(2).argmin(1)
 
 
 WAVES, TURNS = 5, 3
 
 
-def _features(where: Tensor, spacing: float) -> Tensor:
+def _features(where: Tensor, unit: float) -> Tensor:
     """Relative poses (…, 3) as sines and cosines of many wavelengths, and shifts as they are."""
-    shift, turn = where[..., :2] / spacing, where[..., 2:]
+    shift, turn = where[..., :2] / unit, where[..., 2:]
     rates = math.pi * 2.0 ** -torch.arange(WAVES, device=where.device, dtype=where.dtype)
     times = torch.arange(1, TURNS + 1, device=where.device, dtype=where.dtype)
     angle = torch.cat([(shift[..., None] * rates).flatten(-2), turn * times], -1)

@@ -26,7 +26,7 @@ class ViewRotation(nn.Module):
     Args:
         head_dim: even.
         queries, keys: rows and columns of the two grids of tokens.
-        spacing: of landmarks; shifts are measured in it.
+        unit: what shifts are measured in.
     """
 
     rates: Tensor
@@ -34,10 +34,10 @@ class ViewRotation(nn.Module):
     key_rows: Tensor
 
     def __init__(
-        self, head_dim: int, queries: tuple[int, int], keys: tuple[int, int], spacing: float
+        self, head_dim: int, queries: tuple[int, int], keys: tuple[int, int], unit: float
     ) -> None:
         super().__init__()
-        self.spacing = spacing
+        self.unit = unit
         pairs = head_dim // 2
         with torch.device("cpu"):  # not stored, so made in earnest even where weights are not yet
             rates = torch.zeros(4, pairs)
@@ -60,7 +60,7 @@ class ViewRotation(nn.Module):
         """The same of keys of landmarks at relative poses (…, 3): (…, n, head dim / 2)."""
         rates = self.rates.to(where)
         forward, left, turn = where.unsqueeze(-1).unbind(-2)  # (…, 1) each
-        shift = forward / self.spacing * rates[FORWARD] + left / self.spacing * rates[LEFT]
+        shift = forward / self.unit * rates[FORWARD] + left / self.unit * rates[LEFT]
         ray = turn + self.key_rays.to(where)  # (…, n)
         rows = self.key_rows.to(where)[:, None] * rates[ROW]
         return shift.unsqueeze(-2) + ray.unsqueeze(-1) * rates[ANGLE] + rows
@@ -74,7 +74,7 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 
 
 def _rate(axis: int, number: int) -> float:
-    """Radians of turning per radian, spacing or row."""
+    """Radians of turning per radian, unit of shifts, or row."""
     if axis == ANGLE:  # whole numbers: headings that differ by a full turn are the same
         return float((1, 2, 3, 4, 6, 8)[number] if number < 6 else 4 * (number - 3))
     return math.pi / (4 if axis == ROW else 8) * 2.0**number
