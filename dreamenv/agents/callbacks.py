@@ -23,6 +23,7 @@ from dreamenv.agents.run_folder import RunFolder
 from dreamenv.agents.saving import save_model, unsaved
 from dreamenv.agents.videos import encode_gif
 from dreamenv.core.files import atomic_write_bytes
+from dreamenv.core.progress import progress_bar
 
 VIDEO_FRAMES = 500
 
@@ -189,7 +190,9 @@ class ProgressBar(BaseCallback):
 
     def _on_training_start(self) -> None:
         done = self.model.num_timesteps
-        self.bar = tqdm(total=max(self.steps, done), initial=done, unit="step", unit_scale=True)
+        self.bar = progress_bar(
+            unit="step", total=max(self.steps, done), initial=done, unit_scale=True
+        )
 
     def _on_step(self) -> bool:
         assert self.bar is not None

@@ -12,6 +12,7 @@ from torch import nn
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import CheckpointError
 from dreamenv.core.process import LOADING
+from dreamenv.core.progress import waiting
 from dreamenv.dream.arguments import a_folder, device_name, one_of
 from dreamenv.dream.spawns import SPAWNS, Spawns, load_spawns
 from dreamenv.dream.start_states import StartStates
@@ -103,7 +104,7 @@ def load_for_dreaming(
     read_config(folder)  # says clearly what is missing
     for _ in range(PATIENCE):
         files = _signature(folder)
-        with LOADING:
+        with LOADING, waiting("loading the world model"):
             loaded = _load(folder, device, dtype, files)
         if _signature(folder) == files:
             return loaded

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dreamenv.core.progress import waiting
 from dreamenv.dream.spawns import Spawns
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
@@ -75,7 +76,8 @@ class StartStates:
         """
         found = self._kept.pop(spawn, None)
         if found is None:
-            memory, features = observe_contexts(self._model, self.spawns, [spawn])
+            with waiting("observing where the dream begins"):
+                memory, features = observe_contexts(self._model, self.spawns, [spawn])
             found = StartState(memory.packed(), features)
         self._kept[spawn] = found  # the latest
         size = found.nbytes  # every spawn has as many frames

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.interruption import stop_requested
+from dreamenv.core.progress import progress_bar
 from dreamenv.rollouts.collect_checks import (
     check_settings,
     env_limit,
@@ -133,8 +134,8 @@ def collect(
         with RolloutWriter(out, env_id, made.frames, made.actions, about) as writer:
             # Another process may have made the store since.
             require_same_settings(stored_settings(writer.metadata, out), plain, out)
-            count = {"total": frames, "initial": min(frames, writer.num_steps)}
-            with tqdm(**count, unit=" frames", disable=not progress, smoothing=0.05) as bar:
+            done = min(frames, writer.num_steps)
+            with progress_bar(unit=" frames", total=frames, initial=done, show=progress) as bar:
                 return _Filling(pool, writer, settings, bar).run(frames)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dreamenv.core.errors import ConfigError, DreamEnvError
 from dreamenv.core.locks import locked
+from dreamenv.core.progress import progress_bar
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.timing import model_time
 from dreamenv.training.latent_log import EPISODES, LatentLog
@@ -182,7 +182,7 @@ def _encode_missing(folder: Path, store: RolloutStore, model: WorldModel) -> Non
     if log is not None and not there and not log.intact(log.places):
         log = None  # nothing in it is of use to anybody
     missing = {name: i for i, name in enumerate(store.contents) if name not in there}
-    for name, episode in tqdm(missing.items(), desc="encode", unit="episode"):
+    for name, episode in progress_bar(missing.items(), "encode", "episode"):
         rows = _encode(store, model, episode)
         flat = rows["latents"].reshape(-1, rows["latents"].shape[-1])
         total = flat.sum(0, dtype=np.float64)

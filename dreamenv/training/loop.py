@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from dreamenv.core.errors import CheckpointError, DreamEnvError
 from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.interruption import stop_requested
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.reading import open_file
 from dreamenv.training.config import StageConfig
 from dreamenv.training.data import prefetch
@@ -124,12 +124,12 @@ class Stage(Generic[B]):
 
     def _loop(self, writer: SummaryWriter | None, stop: threading.Event) -> None:
         run = self.shared
-        bar = tqdm(
+        bar = progress_bar(
+            title=self.name,
+            unit="update",
             total=self.config.steps,
             initial=self.step,
-            desc=self.name,
-            unit="update",
-            disable=writer is None,
+            show=writer is not None,
         )
         batches = prefetch(self._make_shares, self.step, self.config.steps)
         began = mark = time.perf_counter()

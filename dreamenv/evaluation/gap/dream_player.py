@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dreamenv.agents.loading import Agent
+from dreamenv.core.progress import progress_bar
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.evaluation.gap.episodes import Episodes, join_episodes
 
@@ -36,7 +36,9 @@ def play_dream(
         progress: name of a progress bar, None for none.
     """
     agent.reset(seed)
-    bar = tqdm(total=count * horizon, desc=progress, unit=" steps", disable=progress is None)
+    bar = progress_bar(
+        title=progress, unit=" steps", total=count * horizon, show=progress is not None
+    )
     parts = []
     for first in range(0, count, dream.num_envs):
         played = min(count - first, dream.num_envs)

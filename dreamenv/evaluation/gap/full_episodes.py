@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dreamenv.core.environment_ids import find_spec
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.progress import progress_bar
 from dreamenv.evaluation.gap.agents import GapAgent, gap_agents
 from dreamenv.evaluation.gap.dreams import Dreams
 from dreamenv.evaluation.gap.episodes import EpisodeCache
@@ -155,7 +155,7 @@ def _play(
             keys[row, column] = key
             tasks.append(WholeEpisode((row, column), agent.spec, agent.observation, seed, steps))
     title = f"real: full episodes of {world.spec.id}"
-    bar = tqdm(total=len(tasks), desc=title, unit="episode", disable=not progress)
+    bar = progress_bar(title=title, unit="episode", total=len(tasks), show=progress)
     for place, episode in pool.run(RealPlayer.whole_episode, tasks):
         returns[place] = episode.returns[0]
         if cache is not None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.progress import progress_bar
 from dreamenv.evaluation.gap.agents import GapAgent
 from dreamenv.evaluation.gap.dream_player import play_dream
 from dreamenv.evaluation.gap.dreams import Dreams
@@ -190,7 +190,7 @@ def _visit(
             visits.append((visit, missing))
     lacking = {visit.index: missing for visit, missing in visits}
     tasks = [visit for visit, _ in visits]
-    bar = tqdm(total=len(tasks), desc="real: spawns", unit="spawn", disable=not progress)
+    bar = progress_bar(title="real: spawns", unit="spawn", total=len(tasks), show=progress)
     for result in pool.run(RealPlayer.visit, tasks):
         i = result.index
         played = list(found[i].episodes)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import trange
 
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.life.dreaming import BATCH, EVERYTHING, Dream, forgotten
 from dreamenv.evaluation.memory.cue_questions import (
@@ -128,7 +128,7 @@ def dream_returns(
     named: dict[int | None, dict[str, list[np.ndarray]]] = {
         each: {"": [], EVERYTHING: []} for each in passes
     }
-    for episode in trange(store.num_episodes, desc="cues", unit="episode", disable=not progress):
+    for episode in progress_bar(range(store.num_episodes), "cues", "episode", show=progress):
         view = view_episode(store, episode, 1, model.config.frame_size)
         actions = model_time(store.read(episode), store.action_space).action
         asked = find_returns(view, episode)

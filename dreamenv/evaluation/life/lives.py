@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import Interval, mean_interval, ratio_interval
 from dreamenv.evaluation.life.classifier import telling_apart
 from dreamenv.evaluation.life.clips import LongClips
@@ -130,7 +130,7 @@ def watch_lives(
     rewards: list[EventReadings] = []
     films: list[Film] = []
     title = f"lives, {passes or 'own'} passes"
-    bar = tqdm(total=len(clips) * clips.horizon, desc=title, unit="frame", disable=not progress)
+    bar = progress_bar(title=title, unit="frame", total=len(clips) * clips.horizon, show=progress)
     for first, batch in clips.batches():
         count, context = len(batch), clips.context
         state = watch(model, batch.frames[:, :context], batch.actions[:, :context])

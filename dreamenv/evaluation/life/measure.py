@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from tqdm import tqdm
 
 import dreamenv
 from dreamenv.agents.loading import require_trust
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.machine import machine
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import CONFIDENCE
 from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.spawn_drawing import draw_spawns
@@ -205,7 +205,7 @@ class _Measurement:
                 {"place": self._sources(place + 1)[-1], "turns": config.turns},
                 partial(self._turn_there, place),
             )
-            for place in tqdm(places, "real: turns", unit="place", disable=not config.progress)
+            for place in progress_bar(places, "real: turns", "place", show=config.progress)
         ]
 
     def _turn_there(self, place: int) -> dict[str, float]:
@@ -277,7 +277,7 @@ class _Measurement:
                 {**self._plays_key(0), "place": self._sources(place + 1)[-1]},
                 partial(self._play_there, place),
             )
-            for place in tqdm(places, "real: agents", unit="place", disable=not config.progress)
+            for place in progress_bar(places, "real: agents", "place", show=config.progress)
         ]
 
     def _play_there(self, place: int) -> dict[str, list[list[float]]]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.life.dreaming import BATCH, Dream, forgotten, kinds_of
 from dreamenv.evaluation.life.turns import others
@@ -88,7 +88,7 @@ def dream_revisits(
     """Watch every clip once, and imagine on with each number of passes and each kind forgotten."""
     psnr: dict[int | None, dict[str, list[np.ndarray]]] = {each: {} for each in passes}
     clips = len(task.watched)
-    bar = tqdm(total=clips, desc="revisits", unit="clip", disable=not progress)
+    bar = progress_bar(title="revisits", unit="clip", total=clips, show=progress)
     for start in range(0, clips, BATCH):
         rows = slice(start, start + BATCH)
         truth, given = task.truth[rows], task.given[rows]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import mean_interval
 from dreamenv.dream.spawns import Spawns
 from dreamenv.evaluation.life.config import TURNS
@@ -108,7 +108,7 @@ def dream_turns(
     found: dict[int, dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {}
     title = f"turns, {passes or 'own'} passes"
     work = [(start, turn) for start in range(0, len(spawns), BATCH) for turn in turns]
-    bar = tqdm(total=len(work), desc=title, unit="turn", disable=not progress)
+    bar = progress_bar(title=title, unit="turn", total=len(work), show=progress)
     for start in range(0, len(spawns), BATCH):
         part = slice(start, start + BATCH)
         frames, actions = spawns.frames[part], spawns.actions[part]

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dreamenv.core.errors import ConfigError, RolloutError
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import CONFIDENCE, mean_interval
 from dreamenv.evaluation.memory.cue_questions import (
     GAP,
@@ -180,7 +180,7 @@ def cue_recall(
     answered: list[Answers] = []
     controls: list[Answers] = []
     targets = 0
-    bar = tqdm(range(store.num_episodes), desc="cue recall", unit="episode", disable=not progress)
+    bar = progress_bar(range(store.num_episodes), "cue recall", "episode", show=progress)
     for episode in bar:
         view = view_episode(store, episode, stride, model.config.frame_size)
         targets = max(targets, len(view.targets))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.memory.contrast import contrast
 from dreamenv.evaluation.memory.imagination import imagine_on, through_tokenizer, watch
@@ -162,7 +162,7 @@ def score_memory(
     parts: dict[str, list[Similarity]] = {MODEL: [], RECONSTRUCTION: []}
     dreamt: list[np.ndarray] = []
     clips = len(task.watched)
-    for start in tqdm(range(0, clips, batch), desc=task.name, unit="batch", disable=not progress):
+    for start in progress_bar(range(0, clips, batch), task.name, "batch", show=progress):
         rows = slice(start, start + batch)
         truth, given = task.truth[rows], task.given[rows]
         state = watch(model, task.watched[rows], given[:, : task.context])

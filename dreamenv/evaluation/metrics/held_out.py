@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import CONFIDENCE, Interval, statistic_interval
 from dreamenv.evaluation.metrics.held_out_data import draw_held_out
 from dreamenv.evaluation.metrics.open_loop import (
@@ -163,7 +163,7 @@ def _watch_all(
     """Readings of every episode, and the mean of all frames."""
     total = np.zeros((*model.config.frame_size, model.config.frame_channels))
     readings, frames = [], 0
-    for i in tqdm(range(store.num_episodes), "rewards", unit="episode", disable=not progress):
+    for i in progress_bar(range(store.num_episodes), "rewards", "episode", show=progress):
         window = model_time(store.read(i), store.action_space)
         window = replace(window, frames=fit_frames(window.frames, model.config.frame_size))
         total += window.frames.sum(0, dtype=np.int64)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.statistics import mean_interval
 from dreamenv.evaluation.metrics.rewards import EventReadings, concatenate, event_readings
 from dreamenv.evaluation.metrics.similarity import similarity
@@ -133,7 +133,7 @@ def score_open_loop(
     dreamt: list[np.ndarray] = []
     noise = {name: torch.Generator().manual_seed(seed) for name in samplers}
     flat = mean_frame.round().astype(np.uint8)
-    bar = tqdm(total=len(clips), desc="open loop", unit="clip", disable=not progress)
+    bar = progress_bar(title="open loop", unit="clip", total=len(clips), show=progress)
     for start in range(0, len(clips), BATCH):
         part = slice(start, start + BATCH)
         frames = torch.from_numpy(clips.frames[part]).to(model.device)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor
-from tqdm import tqdm
 
 from dreamenv.core.errors import ConfigError
+from dreamenv.core.progress import progress_bar
 from dreamenv.dream.loading import load_for_dreaming
 from dreamenv.dream.trust import Trust, raw_latents, shortfall
 from dreamenv.evaluation.metrics.held_out_data import draw_held_out
@@ -86,7 +86,7 @@ def read_dreams(
     generator = torch.Generator().manual_seed(seed)
     flat = torch.as_tensor(mean_frame, dtype=torch.float32, device=model.device) / 255
     rows: dict[str, list[Tensor]] = {}
-    bar = tqdm(total=len(clips), desc="trust", unit="clip", disable=not progress)
+    bar = progress_bar(title="trust", unit="clip", total=len(clips), show=progress)
     for start in range(0, len(clips), BATCH):
         frames = torch.from_numpy(clips.frames[start : start + BATCH]).to(model.device)
         actions = torch.from_numpy(clips.actions[start : start + BATCH]).to(model.device)

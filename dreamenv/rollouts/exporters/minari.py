@@ -17,11 +17,11 @@ from typing import Any
 import gymnasium
 from gymnasium.spaces import Dict, Discrete, Tuple
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dreamenv.core.action_rows import columns_of, parts_of
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.interruption import stop_requested
+from dreamenv.core.progress import progress_bar
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.importers.minari import POLICY, PROVENANCE
 from dreamenv.rollouts.importers.source import missing
@@ -82,7 +82,9 @@ def export_minari(
             about = {"dataset_id": dataset_id, "minari_version": minari.__version__}
             about["description"] = f"rollouts of {store.env_id}"
             storage.update_metadata({**about, "dreamenv": store.metadata})
-            for index in tqdm(range(store.num_episodes), desc="export", disable=not progress):
+            for index in progress_bar(
+                range(store.num_episodes), "export", "episode", show=progress
+            ):
                 if stop.is_set():
                     return None
                 episode = store.read(index)

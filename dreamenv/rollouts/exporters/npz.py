@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dreamenv.core.errors import RolloutError, UnreadableFileError
 from dreamenv.core.files import atomic_write_json, replacing
 from dreamenv.core.interruption import stop_requested
+from dreamenv.core.progress import progress_bar
 from dreamenv.core.reading import is_stray, read_object
 from dreamenv.rollouts.npz_layout import DESCRIPTION, FORMAT, VERSION, file_name, write_episode
 from dreamenv.rollouts.spaces import space_to_dict
@@ -56,7 +55,7 @@ def export_npz(store: RolloutStore, out: Path, progress: bool = True) -> bool:
     except UnreadableFileError as error:
         raise RolloutError(f"{error}; choose another --out") from error
     with stop_requested() as stop:
-        for index in tqdm(range(store.num_episodes), desc="export", disable=not progress):
+        for index in progress_bar(range(store.num_episodes), "export", "episode", show=progress):
             if stop.is_set():
                 return False
             file = out / file_name(index)

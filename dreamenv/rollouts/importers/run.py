@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dreamenv.core.errors import MissingDependencyError, RolloutError
 from dreamenv.core.frames import RESIZE
 from dreamenv.core.interruption import stop_requested
+from dreamenv.core.progress import progress_bar
 from dreamenv.rollouts.episode import check_episode
 from dreamenv.rollouts.failure import EpisodeError
 from dreamenv.rollouts.importers.columns import frame_space
@@ -101,7 +102,7 @@ def import_rollouts(
         metadata[PICTURE] = picture
     spaces = _frame_space(opened, told), opened.action_space
     with stop_requested() as stop, RolloutWriter(out, opened.env_id, *spaces, metadata) as writer:
-        with tqdm(desc="import", unit=" episodes", disable=not progress) as bar:
+        with progress_bar(title="import", unit=" episodes", show=progress) as bar:
             for item in opened.items():
                 if stop.is_set():
                     done.complete = False

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dreamenv.core.files import atomic_write_text
 from dreamenv.core.locks import locked
+from dreamenv.core.progress import waiting
 from dreamenv.world_model.runtime.cpu.compiler import Build, CompilationError
 
 LOCK = "compiling.lock"
@@ -49,7 +50,8 @@ def load_library(build: Build) -> ctypes.CDLL:
         )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="dreamenv-") as alone:
         library = Path(alone) / "kernels.so"
-        build(library)
+        with waiting("compiling kernels"):
+            build(library)
         return ctypes.CDLL(str(library))  # which stays when the file goes
 
 
@@ -106,7 +108,8 @@ def _compiled_once(folder: Path, build: Build) -> Path:
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as place:
             unfinished = Path(place) / "kernels.so"
             try:
-                build(unfinished)
+                with waiting("compiling kernels (once)"):
+                    build(unfinished)
             except CompilationError as error:
                 if error.lasting:
                     atomic_write_text(_failure(folder, name), str(error))
