@@ -12,6 +12,7 @@ from dreamenv.core.deprecation import RenamedAttribute, warn_of_old_name
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
 from dreamenv.dream.any_dream import AnyDream
 from dreamenv.dream.arguments import RENAMED, whole_number
+from dreamenv.dream.belief import Belief
 from dreamenv.dream.keys import Keys, action_meanings, keys_to_action
 from dreamenv.dream.loading import LoadedWorldModel
 from dreamenv.dream.random_streams import Generators
@@ -94,6 +95,13 @@ class SharedAttributes(AnyDream, VectorEnv):
         `set_state` still that of the step before.
         """
         return self._slots.expected_rewards()
+
+    def belief(self) -> Belief | None:
+        """Where each slot believes it is, and which landmarks it looks at.
+
+        None where the model has no landmark memory.
+        """
+        return self._slots.belief()
 
     def get_keys_to_action(self) -> Keys:
         """The keys that play one of these dreams, for `gymnasium.utils.play`.

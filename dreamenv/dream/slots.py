@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamenv.core.errors import EnvironmentUsageError
+from dreamenv.dream.belief import Belief, belief_of
 from dreamenv.dream.device_transfer import constant, to_device, to_host
 from dreamenv.dream.forged import generators_of, require_possible
 from dreamenv.dream.loading import LoadedWorldModel
@@ -164,6 +165,10 @@ class Slots:
         if self._outcome is None:
             return np.full(len(self), np.nan)
         return self._expected(self._outcome).double().cpu().numpy()
+
+    def belief(self) -> Belief | None:
+        """Where each dream believes it is; None where the model has no pose of its own."""
+        return belief_of(self.loaded.model, self._state)
 
     @isolated
     def capture(self, slots: Sequence[int]) -> DreamState:
