@@ -28,6 +28,8 @@ VERBS = {
     "train-agent": "train an agent in an environment, dreamt or real",
     "gap": "measure how far to trust what agents do in a dream",
     "life": "measure whether a dream lives, keeps its world and pays",
+    "play": "play a dream in the browser, with the real environment beside it",
+    "view": "look at rollouts, checkpoints, runs and reports in the browser",
     "trust": "calibrate how far to trust a checkpoint's frames",
     "doctor": "say what runs on this machine, and what to install",
     "compare": "train and measure a whole grid of world models (from a checkout)",

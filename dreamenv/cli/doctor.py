@@ -14,7 +14,7 @@ from dreamenv.real.plugin import families
 PACKAGES = ("gymnasium", "numpy", "torch", "zarr", "safetensors", "tyro")
 EXTRAS = {
     "agents": ("stable-baselines3", "sb3-contrib"),
-    "play": ("pygame", "moviepy"),
+    "play": ("pygame", "moviepy", "fastapi", "uvicorn", "websockets", "imageio-ffmpeg"),
     "lpips": ("torchvision",),
     "cuda": ("mamba-ssm", "triton"),
 }

@@ -20,6 +20,7 @@ ROOMS = (
     "training",
     "agents",
     "evaluation",
+    "play",
     "cli",
 )
 """From the ground floor up; a room knows those before it."""

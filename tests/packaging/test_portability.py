@@ -96,7 +96,9 @@ def unnamed_encodings(source: str) -> Iterator[int]:
                  if k.arg == "mode" and isinstance(k.value, ast.Constant)]  # fmt: skip
         binary = any("b" in str(text) for text in [*texts, *modes] if len(str(text)) <= 3)
         named = "encoding" in keywords or "utf-8" in texts
-        raw = ast.unparse(call.func) in ("os.open", "archive.open", "Image.open")  # of bytes
+        raw = ast.unparse(call.func) in (  # of bytes, or of a page
+            "os.open", "archive.open", "Image.open", "webbrowser.open",
+        )  # fmt: skip
         text = name in ("open", "fdopen", "NamedTemporaryFile") and not binary and not raw
         text |= name in ("read_text", "write_text", "TextIOWrapper")
         text |= bool(keywords & {"text", "universal_newlines"})
