@@ -97,7 +97,9 @@ def test_the_dream_has_the_actions_and_the_frames_that_were_recorded(
     assert (config.frame_size, config.resize, config.image_key) == (case.size, "area", case.key)
     height, width = case.size
     line = f"8×8 pixels are resized to {height}×{width} (area averaging)"
-    assert line in (folder / "card.md").read_text("utf-8")
+    card = (folder / "card.md").read_text("utf-8")
+    assert line in card
+    assert not case.key or f"the entry {case.key!r} of the environment's observations" in card
     assert main(["inspect", str(folder.parent / "held_out")]) == 0
     assert (case.key or "float32 from 0 to 1") in capsys.readouterr().out
     env = gymnasium.make("DreamEnv-v0", checkpoint=folder, dtype="float32")

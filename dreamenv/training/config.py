@@ -75,8 +75,9 @@ class TrainConfig:
     """Height and width of the frames that are learnt and dreamt: 96 96; by default 64 64. Others
     are resized to it, and so they are wherever the model meets the real environment."""
     moving_pixels: float = 0.0
-    """Weight in the tokenizer's loss of pixels that change from frame to frame, beside 1 of all:
-    20 keeps a ball that the mean error of a frame would not miss. 0 treats all alike."""
+    """Weight in the tokenizer's loss of pixels that change from frame to frame, beside 1 of all: a
+    ball of a few pixels, which a frame's mean error hardly misses, needs some. 0 treats all
+    alike."""
     tokenizer_from: str = ""
     """A checkpoint folder whose tokenizer is used as it is; training it is then left out."""
     weights_from: str = ""

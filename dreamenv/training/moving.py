@@ -107,6 +107,6 @@ def say_moving(measured: dict[str, float], psnr: float, frame_size: Sequence[int
     height, width = (2 * side for side in frame_size)
     return (
         f"{line}; SMALL THINGS THAT MOVE ARE LOST, {lost:.0%} of {regions}: what agents play for "
-        "may be missing from these dreams. Give pixels that move more weight (--moving-pixels 20), "
+        "may be missing from these dreams. Give pixels that move weight (--moving-pixels 100), "
         f"train the tokenizer for longer, or dream larger frames (--frame-size {height} {width})"
     )

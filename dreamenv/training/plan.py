@@ -24,7 +24,7 @@ from dreamenv.training.rollouts_used import (
     describe_data,
     require_apart,
     same_worlds,
-    say_resized,
+    say_frames,
 )
 from dreamenv.training.run_folder import model_so_far
 from dreamenv.world_model.checkpoint import checkpoint_folder, load_world_model, read_config
@@ -102,7 +102,7 @@ def make_plan(config: TrainConfig, processes: Processes | None = None) -> Plan:
         _make_model(config, architecture, device),
         resumed,
         spawns,
-        say_resized(store, architecture) + used + same_worlds(store, held_out),
+        say_frames(store, architecture) + used + same_worlds(store, held_out),
         notes,
     )
 

@@ -48,17 +48,20 @@ def same_worlds(store: RolloutStore, held_out: RolloutStore) -> list[str]:
     ]
 
 
-def say_resized(store: RolloutStore, model: WorldModelConfig) -> list[str]:
-    """A line if the frames of a store are not of the size that a model dreams."""
+def say_frames(store: RolloutStore, model: WorldModelConfig) -> list[str]:
+    """A line each where frames are an entry of the observations, or are resized."""
+    lines = []
+    if model.image_key:
+        lines.append(f"frames: the entry {model.image_key!r} of the environment's observations")
     height, width = store.observation_space.shape[:2]
-    if (height, width) == model.frame_size:
-        return []
-    here = f"{model.frame_size[0]}×{model.frame_size[1]}"
-    return [
-        f"frames: {height}×{width} pixels are resized to {here} ({model.resize} averaging), here "
-        f"and wherever the model meets the real environment; --frame-size {height} {width} keeps "
-        "them as they are"
-    ]
+    if (height, width) != model.frame_size:
+        here = f"{model.frame_size[0]}×{model.frame_size[1]}"
+        lines.append(
+            f"frames: {height}×{width} pixels are resized to {here} ({model.resize} averaging), "
+            "here and wherever the model meets the real environment; "
+            f"--frame-size {height} {width} keeps them as they are"
+        )
+    return lines
 
 
 def _told(seed: int | None) -> str:
