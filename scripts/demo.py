@@ -52,7 +52,6 @@ def main() -> int:
             real=REAL,
             dream=DREAM,
             dream_kwargs=paid,
-            trust_agent=True,  # it has just been trained here
             spawns=args.spawns,
             horizon=args.horizon,
             clip_horizon=min(GapConfig.clip_horizon, args.horizon),

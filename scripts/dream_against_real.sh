@@ -24,11 +24,11 @@ train "$MINUTES" 1 ppo_memory_real "$OUT/real"
 wait
 train "$RECURRENT_MINUTES" 1 recurrent_ppo_frames "$OUT/recurrent"
 
-"$PYTHON" -m dreamenv gap --agents "$OUT/dream" random --trust-agent \
+"$PYTHON" -m dreamenv gap --agents "$OUT/dream" random \
     --real MemoryMaze-9x9-v0 --out "$OUT/gap" \
     --rollouts "$HELD_OUT" --near-rewards 0.5 --spawns 48 --horizon 32 --clips 48 \
     --clip-horizon 24 --dream-kwargs reward=expected --workers 2 \
-    --population sticky:0.9 forward:0.6 wall seek "$OUT"/dream/kept/*.zip "$OUT"/real/kept/*.zip \
+    --population sticky:0.9 forward:0.6 wall seek "$OUT"/dream/kept/*.safetensors "$OUT"/real/kept/*.safetensors \
     "$OUT/recurrent" \
     --transfer dream_time="$OUT/dream" real_time="$OUT/real" \
     --transfer-real MemoryMaze-7x7-v0 MemoryMaze-9x9-v0 --real-episodes "$EPISODES" \

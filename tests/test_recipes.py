@@ -32,7 +32,7 @@ def test_a_recipe_trains(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(path), run_name="__main__")
     assert ended.value.code == 0
-    assert (tmp_path / "run" / "agent.zip").is_file()
+    assert (tmp_path / "run" / "agent.safetensors").is_file()
     stored = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
     assert (stored["env"], stored["algo"]) == (recipe.env, recipe.algo)
     assert stored["keep_every"] == recipe.keep_every, "what no option names is the recipe's"

@@ -18,7 +18,8 @@ def train_agent(config: AgentConfig) -> Path:
     """Train, evaluate and save one agent; the whole of `dreamenv train-agent` behind one call.
 
     Returns:
-        The path of the saved agent (`<out>/agent.zip`), which plain Stable-Baselines3 loads.
+        The path of the saved agent, `<out>/agent.safetensors`: plain data, which `load_agent` and
+        every command read, and of which `load_sb3` makes an agent of Stable-Baselines3.
 
     Raises:
         ConfigError: an impossible configuration, an unknown environment id, a folder that is

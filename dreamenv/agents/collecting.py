@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 import gymnasium
 import numpy as np
 
-from dreamenv.agents.loading import Agent, find_zip, is_scripted, load_agent, require_trust
+from dreamenv.agents.finding import find_agent, is_scripted, require_trust
+from dreamenv.agents.loading import Agent, load_agent
 from dreamenv.core.errors import ConfigError, EnvironmentUsageError
 from dreamenv.rollouts.collect import collect as record_rollouts
 
@@ -24,7 +25,7 @@ class SavedAgents:
     """Loads the agents that collect rollouts (`dreamenv.rollouts.policies.AgentLoader`)."""
 
     trust: bool = False
-    """Load agents although their files hold pickled Python objects, which can run any code."""
+    """Load zips of Stable-Baselines3, although they hold pickled objects, which run any code."""
     memory: str = ""
     """Checkpoint of the world model whose memory agents may observe; "" for none."""
 
@@ -156,7 +157,7 @@ def agent_identity(agent: str, memory: str = "") -> dict[str, str]:
     """
     if is_scripted(agent):
         return {"scripted": agent}
-    identity = {"sha256": hashlib.sha256(find_zip(agent).read_bytes()).hexdigest()}
+    identity = {"sha256": hashlib.sha256(find_agent(agent).read_bytes()).hexdigest()}
     if memory:
         from dreamenv.dream.trust import weights_sha256
         from dreamenv.world_model.checkpoint import checkpoint_folder, read_config

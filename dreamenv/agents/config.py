@@ -61,9 +61,9 @@ class AgentConfig:
     device: str = "auto"
     """Torch device; auto takes CUDA if there is one."""
     resume: bool = False
-    """Continue the run that stands in `out`, if any; a saved agent needs `trust_agent`."""
+    """Continue the run that stands in `out`, if any."""
     trust_agent: bool = False
-    """Load the agent saved in `out`, though that runs whatever code its author put there."""
+    """Resume from a zip of version 0.1, though that runs whatever code its author put there."""
     progress: bool = True
     """Show a progress bar."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamenv.agents.config import AgentConfig
+from dreamenv.agents.finding import EARLIER_FILE, FILE, PICKLED, SAFE
 from dreamenv.agents.recipes import Recipe
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.event_files import forget_events_after
@@ -25,14 +26,19 @@ FIXED = (
 
 
 class RunFolder:
-    """`agent.zip`, `config.json`, `eval.jsonl` and folders for the rest, in one path."""
+    """`agent.safetensors`, `config.json`, `eval.jsonl` and folders for the rest, in one path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.agent = path / "agent.zip"
+        self.agent = path / FILE
         self.config = path / "config.json"
         self.evaluations = path / "eval.jsonl"
         self.tensorboard = path / "tensorboard"
+
+    def saved_agent(self) -> Path:
+        """The agent to continue from, which in a run of version 0.1 is a zip."""
+        earlier = self.path / EARLIER_FILE
+        return earlier if earlier.exists() and not self.agent.exists() else self.agent
 
     def video_path(self, step: int) -> Path:
         """GIF of the evaluation after `step` steps."""
@@ -40,7 +46,7 @@ class RunFolder:
 
     def kept_path(self, step: int) -> Path:
         """Copy of the agent after `step` steps."""
-        return self.path / "kept" / f"step_{step:09d}.zip"
+        return self.path / "kept" / f"step_{step:09d}{SAFE}"
 
     def episodes_path(self, step: int) -> Path:
         """Folder of the episodes under way in which the agent was saved after `step` steps."""
@@ -48,8 +54,12 @@ class RunFolder:
 
     def last_kept_step(self) -> int:
         """Step count of the latest copy; 0 if there is none."""
-        kept = (self.path / "kept").glob("step_*.zip")
-        return max((int(path.stem.removeprefix("step_")) for path in kept), default=0)
+        return max(map(_step_of, self._kept()), default=0)
+
+    def _kept(self) -> list[Path]:
+        """All copies, those of version 0.1 too."""
+        found = (self.path / "kept").glob("step_*")
+        return [path for path in found if path.suffix in (SAFE, PICKLED)]
 
     def check(self, config: AgentConfig) -> bool:
         """Whether there is an agent to continue from, in a folder that is held; writes nothing.
@@ -62,11 +72,11 @@ class RunFolder:
         if not all(map(is_stray, names)):
             if not config.resume:
                 raise ConfigError(
-                    f"{self.path} already exists; continue it with --resume --trust-agent, "
+                    f"{self.path} already exists; continue it with --resume, "
                     "or choose another --out"
                 )
             self._check_same_run(config)
-        return self.agent.exists()
+        return self.saved_agent().exists()
 
     def describe(self, config: AgentConfig, recipe: Recipe) -> None:
         """Write down what this run is, for people and for `check`."""
@@ -110,8 +120,8 @@ class RunFolder:
         keep_json_lines(self.evaluations, lambda line: line.get("step", 0) <= step)
         forget_events_after(self.tensorboard, step)
         forget_events_after(self.tensorboard, self.last_evaluated_step(), "eval/")
-        for path in (self.path / "kept").glob("step_*.zip"):
-            if path > self.kept_path(step):
+        for path in self._kept():
+            if _step_of(path) > step:
                 path.unlink()
 
     def last_evaluated_step(self) -> int:
@@ -123,3 +133,8 @@ class RunFolder:
         """Add a line. The file is replaced as a whole, so that no reader meets half a line."""
         lines = [json.dumps(line) for line in [*read_json_lines(self.evaluations), evaluation]]
         atomic_write_text(self.evaluations, "\n".join(lines) + "\n")
+
+
+def _step_of(kept: Path) -> int:
+    """The step count in the name of a copy."""
+    return int(kept.stem.removeprefix("step_"))

@@ -1,8 +1,7 @@
-"""Agents on disk: ordinary Stable-Baselines3 zips that also hold the random state for resuming."""
+"""Agents of a run on disk: plain data with the random state, from which training goes on."""
 
 from __future__ import annotations
 
-import io
 import random
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from sb3_contrib import RecurrentPPO
-from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from dreamenv.agents.agent_files import agent_bytes
+from dreamenv.agents.loading import load_sb3
 from dreamenv.agents.recipes import Model
 from dreamenv.core.errors import CheckpointError, DreamEnvError
 from dreamenv.core.files import atomic_write_bytes
-
-NOT_SAVED = ("_last_obs", "_last_episode_starts", "_last_lstm_states", "tensorboard_log")
-"""Tied to the running environments, the device or this machine; a loaded agent makes its own."""
 
 
 def save_model(model: BaseAlgorithm, path: Path) -> None:
@@ -29,10 +26,9 @@ def save_model(model: BaseAlgorithm, path: Path) -> None:
         DreamEnvError: the file cannot be written; the agent saved before is still there.
     """
     model.random_state = _random_state()  # type: ignore[attr-defined]
-    buffer = io.BytesIO()
-    model.save(buffer, exclude=NOT_SAVED)
+    data = agent_bytes(model)  # type: ignore[arg-type]
     try:
-        atomic_write_bytes(path, buffer.getvalue())
+        atomic_write_bytes(path, data)
     except OSError as error:
         raise unsaved(path, error) from error
 
@@ -41,25 +37,30 @@ def unsaved(path: Path, error: OSError) -> DreamEnvError:
     """The error to raise where something of an agent could not be written."""
     return DreamEnvError(
         f"cannot save the agent to {path}: {error.strerror}; make room, then continue with "
-        "--resume --trust-agent from the agent saved before"
+        "--resume from the agent saved before"
     )
 
 
-def load_model(algo: str, path: Path, env: VecEnv, device: str) -> Model:
+def load_model(algo: str, path: Path, env: VecEnv, device: str, trust: bool = False) -> Model:
     """Continue from a saved agent; `restore_episodes` brings back the episodes then under way.
 
-    Loading runs whatever code the agent's author put there: `require_trust` comes first.
+    Args:
+        algo: what it learns with.
+        path: of its file; runs of version 0.1 have a zip.
+        env: to go on in.
+        device: of its network.
+        trust: run whatever code the author of a zip put there.
 
     Raises:
-        CheckpointError: `env` has other spaces than the agent was trained in.
+        UntrustedAgentError: it is a zip, and `trust` was not given.
+        CheckpointError: `env` has other spaces than the agent was trained in, or the agent is of
+            another algorithm or program.
     """
-    algorithm = RecurrentPPO if algo == "recurrent_ppo" else PPO
-    try:
-        model = algorithm.load(path, env=env, device=device)
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be continued in this environment: {error}") from error
-    except Exception as error:  # unpickling raises whatever it meets
-        raise CheckpointError(f"{path} cannot be loaded: {error!r}") from error
+    model = load_sb3(path, trust=trust, env=env, device=device)
+    if (type(model) is RecurrentPPO) != (algo == "recurrent_ppo"):
+        raise CheckpointError(f"{path} holds an agent of {type(model).__name__}, not of {algo}")
+    if not hasattr(model, "random_state"):
+        raise CheckpointError(f"{path} was saved by another program than dreamenv train-agent")
     # If episodes have to begin anew, then not with the mazes of the first rollouts, which would
     # be a smaller training set than an uninterrupted run sees: loading seeded as at the start.
     seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]

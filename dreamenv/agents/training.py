@@ -22,7 +22,7 @@ from dreamenv.agents.envs import (
     is_dream,
     make_vec_env,
 )
-from dreamenv.agents.loading import require_trust
+from dreamenv.agents.finding import require_trust
 from dreamenv.agents.observations import OnlyMemory, has_memory, seen_frame
 from dreamenv.agents.recipes import Model, build_model, make_recipe
 from dreamenv.agents.resuming import restore_episodes
@@ -44,7 +44,7 @@ def _run(config: AgentConfig) -> Path:
     folder = RunFolder(config.out)
     resuming = folder.check(config)
     if resuming:
-        require_trust([folder.agent], config.trust_agent)
+        require_trust([folder.saved_agent()], config.trust_agent)
     recipe = make_recipe(config.num_envs, config.hyperparameters)
     _check_device(config.device)
     _check_memory(config)
@@ -60,7 +60,8 @@ def _run(config: AgentConfig) -> Path:
         if config.only_memory:
             env = OnlyMemory(env)
         if resuming:
-            model = load_model(config.algo, folder.agent, env, config.device)
+            saved = folder.saved_agent()
+            model = load_model(config.algo, saved, env, config.device, trust=config.trust_agent)
         else:
             model = build_model(config.algo, recipe, env, config.seed, config.device)
         eval_env = None
@@ -98,8 +99,7 @@ def _run(config: AgentConfig) -> Path:
             raise DreamEnvError(
                 f"the process of an environment died after {model.num_timesteps} steps; its own "
                 "error, if it had time for one, is printed above (memory full? try fewer "
-                f"--num-envs). Continue with --resume --trust-agent from the last save in "
-                f"{config.out}"
+                f"--num-envs). Continue with --resume from the last save in {config.out}"
             ) from error
     return folder.agent
 

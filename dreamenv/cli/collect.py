@@ -44,7 +44,7 @@ class Options:
     step_timeout: float = STEP_TIMEOUT
     """Seconds after which a step or a reset of the environment hangs; its seed is skipped."""
     trust_agent: bool = False
-    """Load agents although their files hold pickled Python objects, which can run any code."""
+    """Load zips of Stable-Baselines3, although they hold pickled objects, which run any code."""
     agent_memory: str = ""
     """Checkpoint of the world model whose memory an agent observes."""
     image_key: str = ""
@@ -118,9 +118,9 @@ def _split_weight(item: str) -> tuple[str, str]:
     spec, equals, weight = item.rpartition("=")
     if not equals:
         return item, ""
-    from dreamenv.agents.loading import has_zip
+    from dreamenv.agents.finding import has_agent
 
-    whole, without = (has_zip(name.removeprefix(AGENT)) for name in (item, spec))
+    whole, without = (has_agent(name.removeprefix(AGENT)) for name in (item, spec))
     if whole and without:
         raise RolloutError(
             f"{item!r} is the name of an agent, and {spec!r} is too; write '{item}=1' or "

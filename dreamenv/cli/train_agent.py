@@ -18,10 +18,7 @@ def run(options: AgentConfig) -> int:
     try:
         path = train_agent(options)
     except KeyboardInterrupt:
-        print(
-            "interrupted; the same command with --resume --trust-agent continues it",
-            file=sys.stderr,
-        )
+        print("interrupted; the same command with --resume continues it", file=sys.stderr)
         return INTERRUPTED
     print(f"saved {path}")
     return 0

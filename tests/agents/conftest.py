@@ -11,6 +11,7 @@ import pytest
 
 from dreamenv import agents
 from dreamenv.agents import AgentConfig
+from dreamenv.agents.loading import load_sb3
 from tests.agents import colour_env
 
 SMALL = {"n_steps": 64, "batch_size": 32, "features_dim": 32, "lstm_hidden_size": 64}
@@ -59,6 +60,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             )
         )
     return folders
+
+
+@pytest.fixture(scope="session")
+def zipped(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same agents as Stable-Baselines3 saves them itself."""
+    folder = tmp_path_factory.mktemp("zips")
+    for algo, run in trained.items():
+        load_sb3(run).save(folder / f"{algo}.zip")
+    return {algo: folder / f"{algo}.zip" for algo in trained}
 
 
 def frames(steps: int, episodes: int = 4) -> np.ndarray:

@@ -85,23 +85,23 @@ def test_collecting_with_an_agent_is_the_same_with_any_number_of_workers(
 def test_the_store_knows_its_agent_and_is_not_continued_with_another(
     trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    agent = tmp_path / "agent.zip"
-    shutil.copy(trained["ppo"] / "agent.zip", agent)
+    agent = tmp_path / "agent.safetensors"
+    shutil.copy(trained["ppo"] / "agent.safetensors", agent)
     assert gather(tmp_path / "s", agent, 20)
     stored = RolloutStore(tmp_path / "s").metadata["collect"]["agents"]
     assert stored == {f"agent:{agent}": agent_identity(str(agent))}
-    shutil.copy(trained["recurrent_ppo"] / "agent.zip", agent)
+    shutil.copy(trained["recurrent_ppo"] / "agent.safetensors", agent)
     with pytest.raises(RolloutError, match="was collected with agents = .*sha256"):
         gather(tmp_path / "s", agent, 40)
     with pytest.raises(ConfigError, match="was replaced while it collected"):
         AgentPolicy(str(agent), identity=stored[f"agent:{agent}"]).prepare(ColourEnv())
 
 
-def test_agents_run_code_and_so_must_be_trusted(trained: dict[str, Path], tmp_path: Path) -> None:
+def test_zips_run_code_and_so_must_be_trusted(zipped: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UntrustedAgentError, match="--trust-agent"):
-        gather(tmp_path / "s", trained["ppo"], trust=False)
+        gather(tmp_path / "s", zipped["ppo"], trust=False)
     with pytest.raises(UntrustedAgentError):
-        AgentPolicy(str(trained["ppo"])).prepare(ColourEnv())
+        AgentPolicy(str(zipped["ppo"])).prepare(ColourEnv())
     assert not (tmp_path / "s").exists()
 
 
@@ -169,9 +169,11 @@ def test_an_agent_that_observes_memory(memory_agent: Path, debug_checkpoint: Pat
 
 def test_paths_with_equals_signs(trained: dict[str, Path], tmp_path: Path) -> None:
     whole = tmp_path / "lr=0.1"
-    shutil.copy(trained["ppo"] / "agent.zip", tmp_path / "lr=0.1.zip")
+    shutil.copy(trained["ppo"] / "agent.safetensors", tmp_path / "lr=0.1.safetensors")
     assert parse_mixture([f"agent:{whole}", "sticky=2"]) == {f"agent:{whole}": 1.0, "sticky": 2.0}
     assert parse_mixture([f"agent:{whole}=0.3"]) == {f"agent:{whole}": 0.3}
-    shutil.copy(trained["ppo"] / "agent.zip", tmp_path / "lr.zip")
+    shutil.copy(trained["ppo"] / "agent.safetensors", tmp_path / "lr.safetensors")
+    hub = "agent:hf://ann/walker"
+    assert parse_mixture([f"{hub}=0.3", f"{hub}@v1"]) == {hub: 0.3, f"{hub}@v1": 1.0}
     with pytest.raises(RolloutError, match="is the name of an agent, and .* is too"):
         parse_mixture([f"agent:{whole}"])

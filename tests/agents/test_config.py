@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sb3_contrib import RecurrentPPO
-from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from dreamenv import agents, cli
 from dreamenv.agents import AgentConfig, envs
+from dreamenv.agents.loading import load_sb3
 from dreamenv.agents.recipes import Recipe, build_model, make_recipe
 from dreamenv.cli import options
 from dreamenv.core.errors import ConfigError, MissingDependencyError
@@ -135,7 +135,7 @@ def test_dreams_are_stepped_as_one_batch(
         ("DreamEnv-MemoryMaze-v0", 3, {"seed": 5, "horizon": 9}),
         ("DreamEnv-MemoryMaze-v0", 2, {"seed": 10_000, "horizon": 9}),
     ]
-    assert len(PPO.load(path).ep_info_buffer) == 192 // 16
+    assert len(load_sb3(path).ep_info_buffer) == 192 // 16
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 4, 16, 64, 500])

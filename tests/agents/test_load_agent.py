@@ -18,7 +18,8 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
 
 from dreamenv.agents import train_agent
-from dreamenv.agents.loading import Agent, load_agent, require_trust
+from dreamenv.agents.finding import require_trust
+from dreamenv.agents.loading import Agent, load_agent, load_sb3
 from dreamenv.cli import main
 from dreamenv.core.errors import (
     CheckpointError,
@@ -47,13 +48,14 @@ def starts(steps: int, episodes: int = 4) -> np.ndarray:
 
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
+@pytest.mark.parametrize("kind", ["plain data", "zip"])
 def test_acts_as_the_model_predicts(
-    trained: dict[str, Path], algo: str, deterministic: bool
+    trained: dict[str, Path], zipped: dict[str, Path], algo: str, deterministic: bool, kind: str
 ) -> None:
-    path = trained[algo] / "agent.zip"
+    path = zipped[algo] if kind == "zip" else trained[algo]
     agent = trusted(path, ACTIONS, seed=7, deterministic=deterministic)
     assert agent.name == ALGORITHMS[algo].__name__
-    model = ALGORITHMS[algo].load(path, device="cpu")
+    model = ALGORITHMS[algo].load(zipped[algo], device="cpu")
     torch.manual_seed(7)
     state = None
     expected = []
@@ -124,11 +126,11 @@ def test_missing_file(tmp_path: Path) -> None:
         trusted(tmp_path / "nothing.zip", ACTIONS, seed=0)
 
 
-def test_files_that_are_no_agents(tmp_path: Path, trained: dict[str, Path]) -> None:
+def test_files_that_are_no_agents(tmp_path: Path, zipped: dict[str, Path]) -> None:
     (tmp_path / "text.zip").write_text("hello")
     with pytest.raises(CheckpointError, match="not a zip, or is cut off"):
         trusted(tmp_path / "text.zip", ACTIONS, seed=0)
-    whole = (trained["ppo"] / "agent.zip").read_bytes()
+    whole = zipped["ppo"].read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="not a zip, or is cut off"):
         trusted(tmp_path / "cut.zip", ACTIONS, seed=0)
@@ -220,10 +222,13 @@ def test_another_observation_mode(memory_agent: Path, trained: dict[str, Path]) 
         trusted(memory_agent, ACTIONS, seed=0, observation_space=larger)
 
 
-def test_missing_extra(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra(
+    trained: dict[str, Path], zipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
-    with pytest.raises(MissingDependencyError, match=r'sb3_contrib.*"dreamenv\[agents\]"'):
-        trusted(trained["ppo"], ACTIONS, seed=0)
+    for path in (trained["ppo"], zipped["ppo"]):
+        with pytest.raises(MissingDependencyError, match=r'sb3_contrib.*"dreamenv\[agents\]"'):
+            trusted(path, ACTIONS, seed=0)
     assert trusted("random", ACTIONS, seed=0).name == "random"
 
 
@@ -240,7 +245,7 @@ class Planted:
 @pytest.fixture
 def planted(trained: dict[str, Path], tmp_path: Path) -> Path:
     """An agent whose author runs code where it is loaded."""
-    model = PPO.load(trained["ppo"] / "agent.zip", device="cpu")
+    model = load_sb3(trained["ppo"])
     model.planted = Planted(tmp_path / "ran")  # type: ignore[attr-defined]
     model.save(tmp_path / "planted.zip")
     return tmp_path / "planted.zip"
@@ -276,9 +281,11 @@ def test_a_gap_report_runs_no_saved_agent_unless_told(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_run_is_resumed_only_if_its_agent_is_trusted(planted: Path, tmp_path: Path) -> None:
+def test_a_run_of_version_0_1_is_resumed_only_if_its_agent_is_trusted(
+    planted: Path, tmp_path: Path
+) -> None:
     run = small_config(out=tmp_path / "run", steps=64)
-    train_agent(run)
+    train_agent(run).unlink()
     shutil.copy(planted, tmp_path / "run" / "agent.zip")
     with pytest.raises(UntrustedAgentError):
         train_agent(dataclasses.replace(run, steps=128, resume=True, trust_agent=False))

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from dreamenv import agents
 from dreamenv.agents import AgentConfig
 from dreamenv.agents.envs import make_vec_env
 from dreamenv.agents.evaluation import evaluate
-from dreamenv.agents.loading import load_agent
+from dreamenv.agents.loading import load_agent, load_sb3
 from dreamenv.agents.observations import OnlyMemory
 from dreamenv.agents.recipes import build_model, make_recipe
 from dreamenv.core.errors import ConfigError
@@ -49,7 +48,7 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory, debug_checkpoint: Path) -> 
 
 
 def test_an_agent_of_dreams_acts_in_the_real_environment(dreamt: AgentConfig) -> None:
-    model = PPO.load(dreamt.out / "agent.zip")
+    model = load_sb3(dreamt.out / "agent.safetensors")
     assert type(model.policy).__name__ == "MultiInputActorCriticPolicy"
     assert model.observation_space["memory"].shape == (FEATURES,)  # type: ignore[index]
     (line,) = map(json.loads, (dreamt.out / "eval.jsonl").read_text().splitlines())
@@ -57,7 +56,8 @@ def test_an_agent_of_dreams_acts_in_the_real_environment(dreamt: AgentConfig) ->
     assert [path.suffix for path in (dreamt.out / "videos").iterdir()] == [".gif"]
 
 
-def test_it_loads_where_this_package_is_not_installed(dreamt: AgentConfig) -> None:
+def test_it_loads_where_this_package_is_not_installed(dreamt: AgentConfig, tmp_path: Path) -> None:
+    load_sb3(dreamt.out).save(tmp_path / "agent.zip")
     program = f"""
 import sys
 sys.modules["dreamenv"] = sys.modules["agents"] = None  # importing them fails
@@ -67,7 +67,7 @@ seen = {{"frame": np.zeros((2, 64, 64, 3), np.uint8), "memory": np.zeros((2, {FE
 actions, _ = PPO.load(sys.argv[1]).predict(seen)
 assert actions.shape == (2,)
 """
-    command = [sys.executable, "-I", "-c", program, str(dreamt.out / "agent.zip")]
+    command = [sys.executable, "-I", "-c", program, str(tmp_path / "agent.zip")]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Could not deserialize" not in result.stderr
@@ -78,7 +78,7 @@ def test_training_goes_on_in_the_real_environment(
 ) -> None:
     settings = {"env": REAL, "memory_from": str(debug_checkpoint), "steps": 64}
     path = agents.train_agent(config(**settings))
-    assert PPO.load(path).observation_space["memory"].shape == (FEATURES,)  # type: ignore[index]
+    assert load_sb3(path).observation_space["memory"].shape == (FEATURES,)  # type: ignore[index]
     with pytest.raises(ConfigError, match="another run: memory_from was .*, now None"):
         agents.train_agent(config(**settings | {"memory_from": None}, resume=True))
 
@@ -88,8 +88,8 @@ def test_memory_alone_is_enough(config: MakeConfig, debug_checkpoint: Path, tmp_
     settings = {"env": "DreamEnv-v0", "env_kwargs": dream, "only_memory": True}
     real = {"eval_env": REAL, "memory_from": str(debug_checkpoint), "eval_every": 64}
     path = agents.train_agent(config(**settings, **real, eval_episodes=1, steps=64))
-    assert list(PPO.load(path).observation_space.spaces) == ["memory"]  # type: ignore[attr-defined]
-    agent = load_agent(path, spaces.Discrete(5), seed=0, trust=True)
+    assert list(load_sb3(path).observation_space.spaces) == ["memory"]  # type: ignore[attr-defined]
+    agent = load_agent(path, spaces.Discrete(5), seed=0)
     both = {"frame": np.zeros((1, 64, 64, 3), np.uint8), "memory": np.zeros((1, FEATURES))}
     assert agent.act(both, np.ones(1, bool)).shape == (1,)
     with pytest.raises(ConfigError, match="videos show what the agent sees"):

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dreamenv import agents
 from dreamenv.agents import AgentConfig, callbacks
+from dreamenv.agents.loading import load_sb3
 from dreamenv.agents.repeatable import RepeatableEpisodes
 from dreamenv.core.errors import CheckpointError, FolderInUseError
 from dreamenv.core.files import UNFINISHED
@@ -68,8 +69,8 @@ def killed_in(name: str, at: int, config: AgentConfig, when: str = "after") -> N
 
 
 def assert_same_agent(one: Path, other: Path, algo: str) -> None:
-    kind = RecurrentPPO if algo == "recurrent_ppo" else PPO
-    here, there = kind.load(one), kind.load(other)
+    here, there = load_sb3(one), load_sb3(other)
+    assert type(here) is type(there) is (RecurrentPPO if algo == "recurrent_ppo" else PPO)
     assert here.num_timesteps == there.num_timesteps
     for part in ("policy", "policy.optimizer"):
         compare(here.get_parameters()[part], there.get_parameters()[part])
@@ -147,7 +148,7 @@ def test_saved_rarely_and_killed_late_no_step_stands_twice(
     cut = {**settings, "out": tmp_path / "cut"}
     killed_in("evaluate", 192, config(**cut))  # no agent was saved yet
     killed_in("evaluate", 384, config(**cut, resume=True))
-    (tmp_path / "cut" / f".agent.zip.12345678{UNFINISHED}").touch()
+    (tmp_path / "cut" / f".agent.safetensors.12345678{UNFINISHED}").touch()
     agents.train_agent(config(**cut, resume=True))
     assert lines(tmp_path / "cut") == lines(whole.parent)
     assert logged(tmp_path / "cut") == logged(whole.parent)
@@ -179,7 +180,7 @@ def test_what_cannot_be_brought_back_begins_anew_and_is_named(
         state.unlink()
     agents.train_agent(config(env="RandomColour-v0", steps=320, resume=True))
     assert "it was saved without its episodes" in capsys.readouterr().err
-    assert PPO.load(path).num_timesteps == 320
+    assert load_sb3(path).num_timesteps == 320
 
 
 def test_the_second_training_in_a_folder_is_refused_at_once(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gymnasium.spaces import Space
 
-from dreamenv.agents.loading import Agent, find_zip, is_scripted, load_agent
+from dreamenv.agents.finding import PICKLED, SAFE, find_agent, is_scripted
+from dreamenv.agents.loading import Agent, load_agent
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def gap_agents(
 
     Raises:
         CheckpointError: no such agent, or one of other actions.
-        UntrustedAgentError: one is a saved agent, and its author is not trusted.
+        UntrustedAgentError: one is a zip, and its author is not trusted.
     """
     found: dict[str, GapAgent] = {}
     specs = list(map(str, [*agents, *population]))
@@ -53,7 +54,7 @@ def gap_agents(
     for i, spec in enumerate(specs):
         identity = spec
         if not is_scripted(spec):
-            identity = hashlib.sha256(find_zip(spec).read_bytes()).hexdigest()
+            identity = hashlib.sha256(find_agent(spec).read_bytes()).hexdigest()
         if identity not in found:
             agent = load_agent(spec, actions, seed=0, trust=trust)
             found[identity] = GapAgent(
@@ -89,6 +90,6 @@ def _labels(specs: Sequence[str]) -> dict[str, str]:
 
 def _telling_parts(path: Path) -> list[str]:
     """The parts of a path, without what all agents' files share."""
-    parts = [*path.parent.parts, path.stem if path.suffix == ".zip" else path.name]
+    parts = [*path.parent.parts, path.stem if path.suffix in (SAFE, PICKLED) else path.name]
     telling = [part for part in parts if part not in ("/", "agent", "kept", ".", "..")]
     return telling or [str(path)]

@@ -24,7 +24,7 @@ class GapConfig:
     """
 
     agents: tuple[str, ...]
-    """Reported in full: saved agents (zip or run folder), random, sticky:0.9, forward:0.6, wall,
+    """Reported in full: saved agents (file or run folder), random, sticky:0.9, forward:0.6, wall,
     seek."""
     real: str
     """Gymnasium id of the real environment, or module:id."""
@@ -76,7 +76,8 @@ class GapConfig:
     """Copies of the real environment; more than one are processes of their own, spawned: measure
     below `if __name__ == "__main__":` in a script."""
     trust_agent: bool = False
-    """Load saved agents, though that runs whatever code their authors put there."""
+    """Load zips of Stable-Baselines3, though that runs whatever code their authors put there;
+    agents that dreamenv saved are plain data and need no trust."""
     progress: bool = True
     """Show progress bars."""
 

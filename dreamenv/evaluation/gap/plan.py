@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dreamenv.agents.loading import require_trust
+from dreamenv.agents.finding import require_trust
 from dreamenv.core.environment_ids import find_spec
 from dreamenv.evaluation.gap.agents import GapAgent, gap_agents
 from dreamenv.evaluation.gap.config import GapConfig
@@ -38,7 +38,7 @@ def plan_gap(config: GapConfig) -> GapPlan:
     Raises:
         ConfigError: the two environments, the spawns or the numbers do not fit each other.
         CheckpointError: no such agent or checkpoint, or an agent of other spaces.
-        UntrustedAgentError: an agent is a saved one, and `trust_agent` was not given.
+        UntrustedAgentError: an agent is a zip, and `trust_agent` was not given.
         RolloutError: the rollouts do not fit the world model.
         MissingDependencyError: a part of a real environment is not installed.
     """

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from dreamenv.agents.loading import MOST_BYTES, find_zip, is_scripted, read_agent_data
+from dreamenv.agents.agent_files import read_progress
+from dreamenv.agents.finding import MOST_BYTES, find_agent, is_pickled, is_scripted
+from dreamenv.agents.zips import read_agent_data
 from dreamenv.core.errors import CheckpointError, ConfigError, UnreadableFileError
 from dreamenv.core.reading import read_bytes, read_object
 from dreamenv.core.statistics import mean_interval
@@ -50,9 +52,13 @@ class Contender:
         """
         if is_scripted(self.agent):
             return None
-        path = find_zip(self.agent)
+        path = find_agent(self.agent)
         try:
-            saved = read_agent_data(read_bytes(path, MOST_BYTES))
+            saved = (
+                read_agent_data(read_bytes(path, MOST_BYTES))
+                if is_pickled(path)
+                else read_progress(path)
+            )
         except UnreadableFileError as error:
             raise CheckpointError(f"{path}: {error}; copy or train the agent again") from error
         told = {"steps": saved.get("num_timesteps"), "seconds": saved.get("training_seconds")}

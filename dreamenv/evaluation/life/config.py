@@ -51,7 +51,8 @@ class LifeConfig:
     match_tolerance: float = 0.0
     """Mean difference of grey levels up to which the real environment's frame is the place's."""
     trust_agent: bool = False
-    """Load saved agents, though that runs whatever code their authors put there."""
+    """Load zips of Stable-Baselines3, though that runs whatever code their authors put there;
+    agents that dreamenv saved are plain data and need no trust."""
     seed: int = 0
     """Of places, noise, agents and intervals."""
     device: str = "auto"

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 import dreamenv
-from dreamenv.agents.loading import require_trust
+from dreamenv.agents.finding import require_trust
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.machine import machine
 from dreamenv.core.progress import progress_bar
@@ -60,7 +60,7 @@ def measure_life(config: LifeConfig, kept: Path | None = None) -> LifeReport:
         CheckpointError: the checkpoint is missing or damaged, or there is no such agent.
         RolloutError: the rollouts are missing or of other actions, or their episodes too short.
         ConfigError: the real environment does not show what was recorded.
-        UntrustedAgentError: an agent is a saved one, and `trust_agent` was not given.
+        UntrustedAgentError: an agent is a zip, and `trust_agent` was not given.
     """
     measurement = _Measurement(config, kept)
     try:
