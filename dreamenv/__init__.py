@@ -17,8 +17,12 @@ from dreamenv.real.plugin import families
 if TYPE_CHECKING:
     from dreamenv.agents import AgentConfig as AgentConfig
     from dreamenv.agents import train_agent as train_agent
+    from dreamenv.agents.agent_files import save_agent as save_agent
     from dreamenv.agents.collecting import SavedAgents as SavedAgents
     from dreamenv.agents.collecting import collect as collect
+    from dreamenv.agents.hub import push_to_hub as push_to_hub
+    from dreamenv.agents.loading import load_agent as load_agent
+    from dreamenv.agents.loading import load_sb3 as load_sb3
     from dreamenv.core.errors import CheckpointError as CheckpointError
     from dreamenv.core.errors import ConfigError as ConfigError
     from dreamenv.core.errors import DreamEnvError as DreamEnvError
@@ -72,9 +76,13 @@ _PLACES = {
     "WorldModelConfig": "world_model.config",
     "collect": "agents.collecting",
     "import_rollouts": "rollouts.importers.run",
+    "load_agent": "agents.loading",
+    "load_sb3": "agents.loading",
     "load_world_model": "world_model.checkpoint",
     "make_dream_vec_env": "dream.sb3",
     "measure_gap": "evaluation.gap.measure",
+    "push_to_hub": "agents.hub",
+    "save_agent": "agents.agent_files",
     "train_agent": "agents",
     "train_world_model": "training.train",
 }

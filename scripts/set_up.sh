@@ -53,4 +53,4 @@ fi
 # The build backend comes first and isolation is off, so that builds use pinned versions too.
 install=".venv/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt"
 $install setuptools
-$install --no-build-isolation --editable '.[memory-maze,agents,play,dev]'
+$install --no-build-isolation --editable '.[memory-maze,agents,hub,play,dev]'

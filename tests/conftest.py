@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.hub_stand_in import StandIn
 
 TESTS = Path(__file__).parent
 # Compiling kernels for every tiny architecture would take longer than the tests of it; those of
@@ -123,3 +126,26 @@ def save_debug_checkpoint(folder: Path, store: Path) -> Path:
 def rng() -> np.random.Generator:
     """A generator of its own for every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A stand-in for the Hugging Face hub, with a cache of its own; all that the client asks."""
+    constants = pytest.importorskip(
+        "huggingface_hub.constants", reason="make setup installs dreamenv[hub]"
+    )
+    from dreamenv.core import hub as ours
+
+    for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS"):  # large files go by LFS
+        monkeypatch.setattr(constants, name, True)
+    monkeypatch.setattr(ours, "_folders", {})
+    with StandIn() as stand_in:
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
+        # Early versions read the address once, when they are imported.
+        files = stand_in.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", stand_in.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files, raising=False)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+        yield stand_in

@@ -31,6 +31,7 @@ VERBS = {
     "play": "play a dream in the browser, with the real environment beside it",
     "view": "look at rollouts, checkpoints, runs and reports in the browser",
     "trust": "calibrate how far to trust a checkpoint's frames",
+    "push": "publish a world model or an agent on the Hugging Face hub",
     "doctor": "say what runs on this machine, and what to install",
     "compare": "train and measure a whole grid of world models (from a checkout)",
 }

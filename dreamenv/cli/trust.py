@@ -42,6 +42,7 @@ def run(args: Options) -> int:
     # Imported late, so that --help and mistyped options need not wait for torch.
     from dreamenv.core.errors import ConfigError
     from dreamenv.core.files import require_writable
+    from dreamenv.core.hub import is_hub_name
     from dreamenv.core.ranges import require_ranges
     from dreamenv.dream.trust import TRUST
     from dreamenv.evaluation.trust.calibrate import calibrate_checkpoint
@@ -51,6 +52,11 @@ def run(args: Options) -> int:
     require_ranges(args, {"clips": 1, "context": 1, "horizon": 1, "seed": 0})
     if bool(args.test) != bool(args.out):
         raise ConfigError("--test and --out belong together: what to compare on, and where to say")
+    if is_hub_name(args.checkpoint):
+        raise ConfigError(
+            "what was measured is written beside the weights, and those of the hub are only "
+            f"borrowed; copy {checkpoint_folder(args.checkpoint)} and name the copy"
+        )
     folder = checkpoint_folder(args.checkpoint)
     require_writable(folder, "the checkpoint's folder")  # now, not after long measuring
     if args.out is not None:

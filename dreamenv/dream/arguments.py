@@ -57,7 +57,7 @@ def one_of(name: str, value: Any, choices: tuple[str | None, ...]) -> Any:
 
 
 def a_folder(name: str, value: Any) -> str | Path:
-    """`value`, if it can name a folder.
+    """`value`, if it can name a folder, or what stands for one (`bundled:NAME`, `hf://…`).
 
     Raises:
         ConfigError: it is no string or path.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dreamenv.core.errors import CheckpointError, ConfigError, UnreadableFileError
 from dreamenv.core.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from dreamenv.core.hub import is_hub_name
 from dreamenv.core.reading import read_bytes, read_object
 from dreamenv.world_model.config import WorldModelConfig
 from dreamenv.world_model.isolation import isolated
@@ -33,8 +34,22 @@ WIDEST = 8
 
 
 def checkpoint_folder(checkpoint: str | Path) -> Path:
-    """The folder of a checkpoint; `"bundled:NAME"` is one that ships with the package."""
+    """The folder of a checkpoint.
+
+    Args:
+        checkpoint: a path; `"bundled:NAME"` for one that ships with the package;
+            `"hf://user/name"` or `"hf://user/name@revision"` for one on the Hugging Face hub,
+            which is fetched unless it is in the cache.
+
+    Raises:
+        CheckpointError: nothing is bundled or published under that name.
+        MissingDependencyError: huggingface_hub is needed and not installed.
+    """
     name = str(checkpoint)
+    if is_hub_name(name):
+        from dreamenv.world_model.hub import fetch_checkpoint
+
+        return fetch_checkpoint(name)
     if not name.startswith(BUNDLED):
         return Path(checkpoint).expanduser().resolve()
     root = Path(str(resources.files("dreamenv"))) / "checkpoints"
@@ -105,7 +120,8 @@ def _read_config(folder: str | Path) -> tuple[WorldModelConfig, dict[str, Any], 
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"{folder} holds no world model ({CONFIG} is missing); "
-            "train one with dreamenv train, or check the path"
+            "train one with dreamenv train, check the path, or write hf://user/name for one on "
+            "the hub"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} was not written by this dreamenv: {error}") from error
@@ -142,18 +158,10 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     """
     config, provenance, digest = _read_config(folder)
     path = Path(folder) / WEIGHTS
+    model = _model_without_weights(config, f"{folder}/{CONFIG}")
+    expected = model.state_dict()
     try:
-        # What it should look like, before memory is taken for it. Nor is chance: the first weights
-        # are drawn from the program's own generator.
-        with torch._C._EnableTorchFunction(), torch.device("meta"):
-            model = WorldModel(config)
-            expected = model.state_dict()
-    except (RuntimeError, TypeError, OverflowError) as error:  # sizes too large for torch to count
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{folder}/{CONFIG} describes no model: {reason}") from error
-    most = WIDEST * sum(tensor.numel() for tensor in expected.values()) + HEADER + WIDEST
-    try:
-        data = read_bytes(path, most)
+        data = read_bytes(path, _most_bytes(expected))
         tensors, about = unpack_tensors(data)
     except FileNotFoundError:
         raise CheckpointError(
@@ -175,6 +183,32 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     model.load_state_dict(tensors)
     model = model.to(device).eval().requires_grad_(False)
     return Checkpoint(model, provenance, hashlib.sha256(data).hexdigest(), "config" in about)
+
+
+def most_bytes(config: WorldModelConfig) -> int:
+    """How large the weights file of a model is at most.
+
+    Raises:
+        CheckpointError: the configuration describes no model.
+    """
+    return _most_bytes(_model_without_weights(config, CONFIG).state_dict())
+
+
+def _most_bytes(expected: dict[str, Tensor]) -> int:
+    return WIDEST * sum(tensor.numel() for tensor in expected.values()) + HEADER + WIDEST
+
+
+def _model_without_weights(config: WorldModelConfig, what: str) -> WorldModel:
+    """What a model should look like, before memory is taken for it.
+
+    Nor is chance: the first weights are drawn from the program's own generator.
+    """
+    try:
+        with torch._C._EnableTorchFunction(), torch.device("meta"):
+            return WorldModel(config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes too large for torch to count
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{what} describes no model: {reason}") from error
 
 
 def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:

@@ -20,6 +20,7 @@ from dreamenv.world_model.network.layers import DynamicsLayer
 from dreamenv.world_model.network.tokenizer import Tokenizer
 from dreamenv.world_model.objective import Batch, ObjectiveConfig, dynamics_loss
 from dreamenv.world_model.preprocessing import to_unit
+from dreamenv.world_model.pretrained import Pretrained
 from dreamenv.world_model.runtime.cpu.training.operations import compiled_operations
 from dreamenv.world_model.runtime.frame import FrameStepper
 from dreamenv.world_model.runtime.protocol import Stepper, View, Written
@@ -29,7 +30,7 @@ from dreamenv.world_model.sampler import Jumps, sample_frame
 from dreamenv.world_model.state import State
 
 
-class WorldModel(nn.Module):
+class WorldModel(Pretrained, nn.Module):
     """Predicts the next frame, its reward and its continuation, from any number of frames.
 
     Frames are (b, t, H, W, C), uint8 or floats in [0, 1]; actions are (b, t) integers or
