@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dreamenv.dream.env import DreamEnv
-from dreamenv.dream.state import DreamState
 from examples import plan_by_forks
 from tests.dream.counting_dream import END, install
 
@@ -39,13 +40,23 @@ def test_plans_find_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken == [END - 1, END - 1, END] and before.tolist() == [0]
 
 
-def test_the_code_of_the_environment_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Path(__file__).parents[1] / "docs" / "environment.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+def test_the_notebook_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cell by cell in one process, as a kernel does; the last line of a cell may be a value."""
+    path = Path(__file__).parents[1] / "examples" / "first_dream.ipynb"
+    notebook = json.loads(path.read_text("utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert notebook["nbformat"] == 4 and not any(cell["outputs"] for cell in code)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), names)
-    assert len(DreamState.load(tmp_path / "dream.safetensors")) == 1
-    assert names["others"].num_envs == 4
+    names: dict[str, object] = {}
+    shown: list[object] = []
+    for cell in code:
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, path.name, "exec"), names)
+        if last is not None:
+            shown.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
+    sizes = [picture.size for picture in shown if isinstance(picture, Image.Image)]
+    assert sizes == [(256, 256), (9 * 64, 64), (3 * 64, 64)]
+    assert isinstance(names["earned"], float) and Path("ppo.safetensors").is_file()

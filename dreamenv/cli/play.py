@@ -26,7 +26,7 @@ class Options:
     agents: tuple[str, ...] = ()
     """Saved agents that can take over, besides the scripted ones."""
     trust_agent: bool = False
-    """Load agents although their files hold pickled Python objects, which can run any code."""
+    """Load zips of Stable-Baselines3, although they hold pickled objects, which run any code."""
     horizon: int = 500
     """Steps of an episode; the page can change it."""
     denoising_steps: int | None = None

@@ -13,7 +13,8 @@ from typing import Any
 
 from gymnasium.spaces import Space
 
-from dreamenv.agents.loading import Agent, load_agent, scripted_names
+from dreamenv.agents.finding import scripted_names
+from dreamenv.agents.loading import Agent, load_agent
 from dreamenv.core.errors import ConfigError, DreamEnvError
 from dreamenv.dream.state import DreamState
 from dreamenv.play.dreams import DreamPool
