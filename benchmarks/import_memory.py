@@ -3,7 +3,8 @@
     python -m benchmarks.import_memory
 
 Data sets of counting frames are written as the tests write them, and each is imported by a process
-of its own, whose largest resident size the system tells. Needs the extras minari and lerobot.
+of its own, whose largest resident size Linux tells (VmHWM; getrusage would tell that of the process
+that started it, if that was larger). Needs the extras minari and lerobot.
 Result: docs/results/import_memory.json.
 """
 
@@ -20,10 +21,12 @@ from benchmarks.script import command, options, store
 TESTS = Path(__file__).parents[1] / "tests" / "rollouts"
 STEPS = 60
 IMPORT = """
-import resource, sys
+import sys
+from pathlib import Path
 from dreamenv.rollouts.importers.run import import_rollouts
 done = import_rollouts(sys.argv[1], sys.argv[2], sys.argv[3], progress=False)
-print(done.episodes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = Path("/proc/self/status").read_text()
+print(done.episodes, status.partition("VmHWM:")[2].split()[0])
 """
 
 
@@ -66,7 +69,7 @@ def peak(format: str, count: int) -> dict[str, Any]:
 def main() -> None:
     """Write, import, measure and store."""
     parser = options(__doc__, "import_memory.json")
-    names = ["memory-maze", "minari", "lerobot", "teco-minecraft"]
+    names = ["memory-maze", "minari", "lerobot"]
     parser.add_argument("--formats", nargs="+", default=names)
     parser.add_argument("--episodes", nargs="+", type=int, default=[4, 64])
     args = parser.parse_args()
