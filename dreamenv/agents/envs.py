@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env as make_sb3_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from dreamenv.agents.repeatable import RepeatableEpisodes
-from dreamenv.core.environment_ids import DEAD_WORKER_ERRORS, find_spec, is_dream
+from dreamenv.core.environment_ids import find_spec, is_dream, worker_died
 from dreamenv.core.errors import ConfigError, DreamEnvError
 from dreamenv.dream.registration import DEFAULT_CHECKPOINT
 from dreamenv.rollouts.pictures import FrameObservation, Picture
@@ -115,6 +115,8 @@ def close(env: VecEnv) -> None:
     """Close the environments, also when some of their processes have died."""
     try:
         env.close()
-    except DEAD_WORKER_ERRORS:
+    except (EOFError, OSError) as error:
+        if not worker_died(error):
+            raise
         for process in getattr(env.unwrapped, "processes", []):
             process.terminate()

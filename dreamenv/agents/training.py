@@ -14,20 +14,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from dreamenv.agents.callbacks import Clock, EvaluateAgent, KeepAgent, ProgressBar, SaveAgent
 from dreamenv.agents.config import AgentConfig
-from dreamenv.agents.envs import (
-    DEAD_WORKER_ERRORS,
-    close,
-    dreamt_frames,
-    find_spec,
-    is_dream,
-    make_vec_env,
-)
+from dreamenv.agents.envs import close, dreamt_frames, find_spec, is_dream, make_vec_env
 from dreamenv.agents.finding import require_trust
 from dreamenv.agents.observations import OnlyMemory, has_memory, seen_frame
 from dreamenv.agents.recipes import Model, build_model, make_recipe
 from dreamenv.agents.resuming import restore_episodes
 from dreamenv.agents.run_folder import RunFolder
 from dreamenv.agents.saving import load_model, restore_random_state
+from dreamenv.core.environment_ids import worker_died
 from dreamenv.core.errors import ConfigError, DreamEnvError
 from dreamenv.core.files import remove_unfinished
 from dreamenv.core.locks import hold_folder
@@ -95,7 +89,9 @@ def _run(config: AgentConfig) -> Path:
                 callback=callbacks,
                 reset_num_timesteps=not resuming,
             )
-        except DEAD_WORKER_ERRORS as error:
+        except (EOFError, OSError) as error:
+            if not worker_died(error):
+                raise
             raise DreamEnvError(
                 f"the process of an environment died after {model.num_timesteps} steps; its own "
                 "error, if it had time for one, is printed above (memory full? try fewer "

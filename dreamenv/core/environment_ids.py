@@ -13,6 +13,15 @@ from dreamenv.core.errors import ConfigError
 
 DEAD_WORKER_ERRORS = (EOFError, BrokenPipeError, ConnectionResetError)
 """What Gymnasium and Stable-Baselines3 raise when the process of an environment is gone."""
+CUT_OFF = "got end of file during message"
+"""What `multiprocessing` says, in an `OSError` of no kind, of one that was gone while it spoke."""
+
+
+def worker_died(error: BaseException) -> bool:
+    """Whether an error says that the process of an environment is gone."""
+    return isinstance(error, DEAD_WORKER_ERRORS) or (
+        isinstance(error, OSError) and CUT_OFF in str(error)
+    )
 
 
 def find_spec(env_id: str) -> EnvSpec:

@@ -202,7 +202,7 @@ class WorkerPool:
             worker = by_pipe[pipe]
             try:
                 kind, *content = pipe.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # it may die in the middle of a message
                 kind, content = "died", []
             if kind in ("died", "error") and self.stop.is_set():
                 return []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import struct
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,11 @@ class FailingEnv(CountingEnv):
         os.kill(os.getpid(), signal.SIGSEGV)
 
     def vanish(self, *result: Any) -> Any:
+        os._exit(7)
+
+    def vanish_while_it_reports(self, *result: Any) -> Any:
+        (pipe,) = (thing for thing in gc.get_objects() if isinstance(thing, Connection))
+        os.write(pipe.fileno(), struct.pack("!i", 10**6) + b"half of a message")
         os._exit(7)
 
     def sleep(self, *result: Any) -> Any:
