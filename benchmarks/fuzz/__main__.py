@@ -34,6 +34,7 @@ COUNTS = {
     "states": 200,
     "checkpoints_without_checksums": 300,
     "stores_without_checksums": 300,
+    "tokenized": 100,
 }
 PORTION, PATIENCE = 250, 7200
 

@@ -29,7 +29,8 @@ from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.writer import RolloutWriter
-from dreamenv.world_model.checkpoint import save_world_model
+from dreamenv.training.latents import encoded
+from dreamenv.world_model.checkpoint import load_world_model, save_world_model
 from dreamenv.world_model.config import ActionConfig
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.presets import preset
@@ -119,6 +120,26 @@ def make_state(folder: Path) -> None:
     env.reset(seed=0)
     env.step(np.zeros(SLOTS, np.int64))
     env.get_state().save(folder / "dream")
+
+
+def make_encoded(folder: Path) -> None:
+    """Rollouts as a tokenizer sees them, kept for training."""
+    make_checkpoint(folder / "checkpoint")
+    make_store(folder / "rollouts")
+    encoded_rows(folder)
+
+
+def encoded_rows(folder: Path) -> str:
+    """All rows that training would read: those that are damaged are made again."""
+    model = load_world_model(folder / "checkpoint")
+    rows = encoded(RolloutStore(folder / "rollouts"), model, folder / "latents")
+    signals = [rows.action[:], rows.reward[:], rows.terminated[:]]
+    return digest([rows.latents[:], rows.latent_mean, rows.latent_std, *signals])
+
+
+def damage_encoded(folder: Path, rng: np.random.Generator) -> str:
+    """Damage one of the files of encoded rollouts."""
+    return damage_any(folder / "latents", rng)
 
 
 def damage_any(folder: Path, rng: np.random.Generator) -> str:
@@ -229,4 +250,5 @@ SUBJECTS = {
     "states": Subject(make_state, damage_state, go_on_from),
     "checkpoints_without_checksums": Subject(make_old_checkpoint, damage_any, dream_from),
     "stores_without_checksums": Subject(make_old_store, damage_any, read_store),
+    "tokenized": Subject(make_encoded, damage_encoded, encoded_rows),
 }

@@ -223,7 +223,7 @@ def _alone(cache: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         cache.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):
-            stack.enter_context(locked(cache / ".lock", wait=True))
+            stack.enter_context(locked(cache / "writer.lock", wait=True))
         yield
 
 
