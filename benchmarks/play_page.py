@@ -78,7 +78,7 @@ class Visitor(threading.Thread):
     def __init__(self, address: str, number: int) -> None:
         super().__init__(daemon=True)
         self._address, self._number = address, number
-        self._stop = threading.Event()
+        self._leaving = threading.Event()
         self.pictures, self.lost = 0, ""
 
     def run(self) -> None:
@@ -89,7 +89,7 @@ class Visitor(threading.Thread):
             with connect(f"ws://{self._address}/session", max_size=2**26) as socket:
                 socket.send(json.dumps({"type": "hello", "resume": None}))
                 changed, count = time.monotonic(), 0
-                while not self._stop.is_set():
+                while not self._leaving.is_set():
                     message = socket.recv(timeout=120)
                     if isinstance(message, bytes):
                         header, _ = unpack(message)
@@ -101,12 +101,12 @@ class Visitor(threading.Thread):
                         action = (self._number + count) % 4
                         socket.send(json.dumps({"type": "act", "action": action, "n": count}))
         except (ConnectionClosed, TimeoutError, OSError) as error:
-            if not self._stop.is_set():
+            if not self._leaving.is_set():
                 self.lost = str(error) or type(error).__name__
 
     def stop(self) -> None:
         """Leave."""
-        self._stop.set()
+        self._leaving.set()
         self.join(130)
 
 

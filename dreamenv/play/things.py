@@ -181,8 +181,14 @@ class Thing:
         }
 
     def life_table(self) -> dict[str, Any]:
-        """The measures of a dream's life, as `dreamenv life` prints them."""
-        assert self.life is not None
+        """The measures of a dream's life, as `dreamenv life` prints them.
+
+        Raises:
+            ConfigError: there are none here.
+            DreamEnvError: what is here is something else.
+        """
+        if self.life is None:
+            raise ConfigError("there are no measures of a dream's life here")
         try:
             result = read_object(self.life)
             rows = life_rows(result)

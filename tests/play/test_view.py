@@ -12,7 +12,7 @@ import pytest
 
 from dreamenv.core.errors import CheckpointError, ConfigError, DreamEnvError
 from dreamenv.core.json_lines import append_json_line
-from dreamenv.play.glimpses import DREAMS, LENGTH, STEPS, WATCHED, Glimpses
+from dreamenv.play.glimpses import DREAMS, LENGTH, STEPS, WATCHED, Glimpse, Glimpses
 from dreamenv.play.messages import unpack
 from dreamenv.play.things import MOST_FRAMES, MOST_POINTS, Thing
 from dreamenv.play.view_server import make_view_app
@@ -104,7 +104,7 @@ def test_a_path_with_nothing_to_see_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_server_answers_with_data_and_says_what_is_wrong(
-    pose_store: Path, debug_checkpoint: Path
+    pose_store: Path, debug_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_view_app([str(pose_store), str(debug_checkpoint)])
 
@@ -132,10 +132,15 @@ def test_the_server_answers_with_data_and_says_what_is_wrong(
     ]  # fmt: skip
     status, picture = get("/api/0/rollouts/0/frames", "start=3&count=5")
     assert status == 200 and picture.startswith(b"\x89PNG")
+    seen = Glimpse(np.zeros((4, 4, 3), np.uint8), ["1"], {"trust": [1.0]})
+    monkeypatch.setattr(Glimpses, "look", lambda *_: seen)
     status, body = get("/api/1/glimpse", "seed=3")
-    assert status == 200 and "curves" in unpack(body)[0]
+    header, (picture,) = unpack(body)
+    assert status == 200 and header["curves"] == seen.curves and picture.startswith(b"\x89PNG")
     assert get("/api/1/glimpse", "passes=1000")[0] == 400
     status, body = get("/api/7/rollouts")
     assert status == 400 and b"nothing number 7" in body
-    assert get("/api/1/rollouts")[0] == 400 and get("/api/0/rollouts/x")[0] == 422
+    for kind in ("rollouts", "life", "gap"):
+        assert get(f"/api/1/{kind}")[0] == 400
+    assert get("/api/1/run")[0] == 200 and get("/api/0/rollouts/x")[0] == 422
     assert get("/api/1/picture/..%2fconfig.json")[0] in (400, 404)
