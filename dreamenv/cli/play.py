@@ -16,8 +16,8 @@ class Options:
     """What to play, and where the page is."""
 
     checkpoint: tuple[str, ...] = ()
-    """Folders, or bundled:NAME; the page offers them all and begins with the first. By default the
-    bundled dream, unless --env is given."""
+    """Folders, bundled:NAME, or hf://USER/NAME; the page offers them all and begins with the first.
+    By default the bundled dream, unless --env is given."""
     env: str = ""
     """Gymnasium id of the real environment: without a checkpoint it is played by itself, with one
     beside the dream. By default the one that the checkpoint learned."""

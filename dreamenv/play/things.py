@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamenv.core.errors import ConfigError, DreamEnvError, UnreadableFileError
+from dreamenv.core.hub import is_hub_name
 from dreamenv.core.json_lines import read_json_lines
 from dreamenv.core.reading import read_object
 from dreamenv.evaluation.life.report import life_rows
@@ -40,7 +41,8 @@ class Thing:
     @cached_property
     def folder(self) -> Path:
         """Where it stands."""
-        return checkpoint_folder(self.path) if self.path.startswith(BUNDLED) else Path(self.path)
+        named = self.path.startswith(BUNDLED) or is_hub_name(self.path)
+        return checkpoint_folder(self.path) if named else Path(self.path)
 
     @cached_property
     def life(self) -> Path | None:
