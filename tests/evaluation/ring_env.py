@@ -19,6 +19,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
+from dreamenv.agents import finding
 from dreamenv.agents import loading as agents
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.start_states import StartStates
@@ -209,7 +210,7 @@ class Walker:
 def add_walkers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let agents be given as "walker:12"."""
     scripted = agents._scripted
-    monkeypatch.setattr(agents, "SCRIPTED", (*agents.SCRIPTED, "walker"))
+    monkeypatch.setattr(finding, "SCRIPTED", (*finding.SCRIPTED, "walker"))
     monkeypatch.setattr(
         agents,
         "_scripted",
