@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.results_page import all_tables
-from dreamenv.cli import VERBS
+from dreamenv.cli import VERBS, module_of
 from dreamenv.cli.options import parse
 from dreamenv.dream.state import DreamState
 from experiments.document import fill
@@ -85,7 +85,7 @@ def test_commands_have_the_options_that_they_are_given(page: Path) -> None:
     for verb, *arguments in commands(page):
         assert verb in VERBS, verb
         try:
-            module = import_module(f"dreamenv.cli.{verb.replace('-', '_')}")
+            module = import_module(module_of(verb))
             parse(module.Options, verb, arguments, "")
         except SystemExit as error:
             pytest.fail(f"{name_of(page)}: dreamenv {verb} {shlex.join(arguments)}: {error}")

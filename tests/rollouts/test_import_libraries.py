@@ -115,6 +115,9 @@ def test_what_minari_gets_it_gives_back_exactly(
     for i, sent in enumerate([episode, second]):
         assert_same_episode(store.read(i), sent)
         assert store.provenance[i] == Provenance("mine/count-v0", str(i), sent.provenance)
+    monkeypatch.chdir(tmp_path)
+    export_minari(before, Path("here"), "mine/count-v0", progress=False)
+    assert imported(Path("here"), tmp_path / "again").identities == store.identities
     with pytest.raises(RolloutError, match="exists already"):
         export_minari(before, None, "mine/count-v0", progress=False)
     with pytest.raises(RolloutError, match="is no id"):

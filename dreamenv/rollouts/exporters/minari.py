@@ -62,7 +62,8 @@ def export_minari(
         raise RolloutError(
             f"{dataset_id!r} is no id of a Minari data set; write --id namespace/name-v0"
         ) from None
-    folder = get_dataset_path(dataset_id) if out is None else out
+    # Minari does not find the files of a relative folder.
+    folder = (get_dataset_path(dataset_id) if out is None else out).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RolloutError(f"{folder} exists already; choose another --out or --id")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ def recognised(place: str) -> str:
     if not folder.exists():
         if MINARI_ID.fullmatch(place):
             return "minari"
-        raise RolloutError(f"there is no {place}")
+        raise RolloutError(f"there is no file or folder {place}")
     if (folder / DESCRIPTION).exists():
         return "npz"
     if (folder / "meta" / "info.json").exists():
