@@ -84,9 +84,17 @@ class Book:
         self.entries[entry.token] = entry
         return entry
 
-    async def end(self, entry: Entry, reason: str) -> None:
-        """End a session, whoever plays it."""
+    async def end(self, entry: Entry, reason: str, at_once: bool = False) -> None:
+        """End a session; one that is being played ends between two of its steps.
+
+        Args:
+            entry: the session.
+            reason: that its page is told.
+            at_once: do not wait for its step.
+        """
         entry.ended = entry.ended or reason
+        if entry.lock.locked() and not at_once:
+            return  # its connection sees why, and ends it
         if self.entries.pop(entry.token, None) is not None:
             await _close(entry)
 
@@ -112,7 +120,7 @@ class Book:
     async def close(self) -> None:
         """End all."""
         for entry in list(self.entries.values()):
-            await self.end(entry, "the server stops")
+            await self.end(entry, "the server stops", at_once=True)
 
 
 async def _close(entry: Entry) -> None:

@@ -248,6 +248,7 @@ def test_sessions_end_when_their_time_is_up() -> None:
         entry.heard, house.now = 90.0, 101.0
         assert "hours at most" in house.book.outstayed(entry)
         await house.book.end(entry, "the time is up")
+        assert not house.sessions[0].closed  # not in the middle of a step
         await socket.task  # type: ignore[attr-defined]
         assert socket.closed == (ENDED, "the time is up") and house.sessions[0].closed
 
