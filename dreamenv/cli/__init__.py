@@ -7,6 +7,7 @@ returns the exit code: 0, 2 for a user's mistake, 130 when interrupted.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -61,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # as `python -m dreamenv` has it: --env my_module:Id-v0
+
     def work() -> int:
         # Only the chosen verb is imported: `inspect` should not wait for torch.
         from dreamenv.cli.options import parse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -170,3 +171,15 @@ def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["inspect", str(tmp_path / "nowhere")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and "nowhere" in error and error.count("\n") == 1
+
+
+def test_modules_beside_the_user_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The installed command, unlike `python -m`, starts without the present folder on its path."""
+    (tmp_path / "world_of_mine.py").write_text("print('found')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    collect = ["collect", "--env", "world_of_mine:Nothing-v0", "--frames", "1", "--out", "s"]
+    assert main(collect) == 2
+    assert "found" in capsys.readouterr().out
