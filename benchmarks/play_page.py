@@ -98,7 +98,7 @@ class Visitor(threading.Thread):
                 socket.send(json.dumps({"type": "hello", "resume": None}))
                 changed, count = time.monotonic(), 0
                 while not self._leaving.is_set():
-                    message = socket.recv(timeout=120)
+                    message = socket.recv(timeout=600)
                     if isinstance(message, bytes):
                         header, _ = unpack(message)
                         self.pictures += 1
@@ -115,7 +115,7 @@ class Visitor(threading.Thread):
     def stop(self) -> None:
         """Leave."""
         self._leaving.set()
-        self.join(130)
+        self.join(10)
 
 
 def measure_page(chromium: str, checkpoint: str, sessions: int, seconds: float) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def measure_page(chromium: str, checkpoint: str, sessions: int, seconds: float) 
         page.set_default_timeout(300_000)
         page.goto(f"http://{server.address}/")
         page.wait_for_function("window.dreamenv?.header?.step > 3")
-        while not all(visitor.pictures for visitor in visitors):
+        while not all(visitor.pictures or visitor.lost for visitor in visitors):
             page.wait_for_timeout(200)
         page.evaluate("dreamenv.delays.length = dreamenv.drawn.length = 0")
         before = [visitor.pictures for visitor in visitors]
