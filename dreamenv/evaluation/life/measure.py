@@ -317,7 +317,7 @@ class _Measurement:
             config = self.config
             self._real = RealPlaces(
                 self.loaded.env_id, config.checkpoint, self.loaded.fingerprint, self.size,
-                config.horizon, config.match_tolerance,
+                config.horizon, config.match_tolerance, self.model.config.image_key,
             )  # fmt: skip
         return self._real
 

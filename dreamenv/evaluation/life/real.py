@@ -15,7 +15,6 @@ from dreamenv.evaluation.gap.real_player import Part, RealPlayer, Visit
 from dreamenv.evaluation.gap.real_world import RealWorld
 from dreamenv.evaluation.life.turns import Turn
 from dreamenv.evaluation.metrics.similarity import psnr_of
-from dreamenv.world_model.checkpoint import checkpoint_folder, read_config
 
 
 class RealPlaces:
@@ -28,6 +27,7 @@ class RealPlaces:
         size: of the model's frames.
         horizon: steps that agents play.
         tolerance: mean difference of grey levels up to which a frame is that of the place.
+        image_key: entry of the environment's observations that frames are.
     """
 
     def __init__(
@@ -38,9 +38,10 @@ class RealPlaces:
         size: tuple[int, int],
         horizon: int,
         tolerance: float = 0.0,
+        image_key: str = "",
     ) -> None:
-        spec, key = find_spec(env_id), read_config(checkpoint_folder(checkpoint))[0].image_key
-        world = RealWorld(spec, {}, checkpoint, fingerprint, size, horizon, tolerance, key)
+        spec = find_spec(env_id)
+        world = RealWorld(spec, {}, checkpoint, fingerprint, size, horizon, tolerance, image_key)
         self._player, self._world = RealPlayer(world), world
 
     def turn(self, spawns: Spawns, index: int, turns: Sequence[Turn]) -> dict[str, float]:
