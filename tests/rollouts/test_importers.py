@@ -251,7 +251,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
             tracemalloc.stop()
 
     peak(2)  # what is imported and compiled at first use
-    few, many = peak(4), peak(40)
+    few, many = peak(3), peak(15)
     assert many < few + 61 * 32 * 32 * 3, "less than one more episode's frames"
 
 
