@@ -1,9 +1,10 @@
-"""The plan for many GPUs: its page shows what is stored, its simulations behave."""
+"""The pages on scale and reliability show what is stored; the simulations behave."""
 
 from __future__ import annotations
 
 import json
 
+from benchmarks.reliability import tables
 from benchmarks.scale_page import serving, training
 from benchmarks.scale_simulation import OVERHEAD, simulate_serving, simulate_training
 from benchmarks.script import DOCS
@@ -26,3 +27,9 @@ def test_more_failures_leave_less_of_a_month() -> None:
     assert 0 < found["machine that may be taken away"] < found["own machine"] < 1
     slow = simulate_training(0.1, 0.1, 1.0, 8)
     assert slow["own machine"] < 0.6 < found["own machine"]
+
+
+def test_the_page_of_reliability_shows_the_stored_results() -> None:
+    page = (DOCS / "reliability.md").read_text("utf-8")
+    for name, table in tables().items():
+        assert table.strip() in page, name

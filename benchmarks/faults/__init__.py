@@ -1,0 +1,1 @@
+"""Commands that are killed, interrupted, run out of disk or run twice: what stands afterwards."""
