@@ -21,6 +21,7 @@ from dreamenv.core.quiet import silence_gym_notice
 __all__ = ["INTERRUPTED", "VERBS", "main"]
 
 VERBS = {
+    "new-world": "look at an environment, and write the commands that lead to its dream",
     "collect": "record rollouts of an environment",
     "import": "read a data set that others recorded into a rollout store",
     "export": "write rollouts in a format that others read",
