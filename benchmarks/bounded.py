@@ -121,7 +121,9 @@ def step_many(checkpoint: Path, slots: int, count: int) -> Iterator[float]:
 def in_processes(checkpoint: Path, count: int) -> dict[str, Any]:
     """The peak of memory of each of several processes that dream at once."""
     command = [sys.executable, "-m", "benchmarks.bounded", "--step-in", str(checkpoint)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") for _ in range(count)
+    ]
     told = [process.communicate()[0] for process in running]
     codes = [process.returncode for process in running]
     return {"uses": count, "exit_codes": codes, "bytes": [int(text or 0) for text in told]}

@@ -60,7 +60,7 @@ def peak(format: str, count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source = write(format, Path(folder, "data"), count)
         arguments = [sys.executable, "-c", IMPORT, str(source), str(Path(folder, "out")), format]
-        run = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        run = subprocess.run(arguments, capture_output=True, encoding="utf-8", check=True)
     episodes, kilobytes = map(int, run.stdout.split())
     frames = episodes * (STEPS + 1) * 64 * 64 * 3
     return {"episodes": episodes, "frames_mb": frames / 1e6, "peak_mb": kilobytes / 1e3}

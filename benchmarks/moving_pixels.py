@@ -1,5 +1,7 @@
 """What a tokenizer keeps of small things that move, with and without weight for them.
 
+    python -m benchmarks.moving_pixels
+
 Plays an environment at random (by default Pong, which needs ale-py), resizes its frames to 64×64,
 trains tokenizers of a preset on the same batches with several weights of moving pixels
 (`TrainConfig.moving_pixels`), and measures held-out episodes as a training's log does.

@@ -1,4 +1,4 @@
-"""Fills in the tables of docs/reliability.md from the stored results; measures nothing.
+"""Fills in the tables of docs/reliability.md from docs/results/*.json; measures nothing.
 
 python -m benchmarks.reliability
 """

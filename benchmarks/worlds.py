@@ -149,7 +149,7 @@ def _row(name: str, world: World, args: argparse.Namespace) -> None:
     began = time.process_time()
     train_world_model(config)
     train_seconds = time.process_time() - began
-    collecting_took = json.loads((data / "collect_train.json").read_text())
+    collecting_took = json.loads((data / "collect_train.json").read_text("utf-8"))
     rows = read_json_lines(folder / "model" / "metrics.jsonl")
     result = {
         **conditions("worlds"),

@@ -137,7 +137,8 @@ def _share(value: float | None) -> str:
 def stored(folder: Path = RESULTS) -> dict[str, Row]:
     """The rows that there are, in the order of `WORLDS`."""
     places = {name: folder / f"{name}.json" for name in WORLDS}
-    return {name: json.loads(path.read_text()) for name, path in places.items() if path.exists()}
+    found = {name: path for name, path in places.items() if path.exists()}
+    return {name: json.loads(path.read_text("utf-8")) for name, path in found.items()}
 
 
 def main() -> None:

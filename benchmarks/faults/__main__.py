@@ -67,7 +67,7 @@ def rounds(name: str, faults: list[str], count: int, seed: int, folder: Path) ->
     for number, arguments in enumerate(subject.prepare(folder / "shared")):
         command = Command(arguments, folder / f"prepare{number}.log")
         if command.wait() != 0:
-            raise RuntimeError((folder / f"prepare{number}.log").read_text())
+            raise RuntimeError((folder / f"prepare{number}.log").read_text("utf-8"))
     expected, seconds = undisturbed(subject, folder / "shared", folder / "whole")
     print(f"{name}: {seconds:.1f} seconds undisturbed", file=sys.stderr, flush=True)
     shutil.rmtree(folder / "whole")

@@ -82,7 +82,7 @@ class Command:
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
-                fields = path.read_text().rpartition(")")[2].split()
+                fields = path.read_text("utf-8").rpartition(")")[2].split()
             except OSError:
                 continue  # it has just ended
             pid = int(path.parent.name)
@@ -106,7 +106,9 @@ def undisturbed(subject: Subject, shared: Path, folder: Path) -> tuple[str, floa
     command = Command(subject.arguments(shared, folder), folder.with_suffix(".log"))
     code = command.wait()
     if code != 0 or command.end():
-        raise RuntimeError(f"exit code {code}: {folder.with_suffix('.log').read_text()[-2000:]}")
+        raise RuntimeError(
+            f"exit code {code}: {folder.with_suffix('.log').read_text('utf-8')[-2000:]}"
+        )
     return subject.digest(folder), time.monotonic() - began
 
 
@@ -159,7 +161,7 @@ def run_round(
     wrong += [f"left process {pid}" for pid in again.end()]
     wrong += [f"left {p.name}" for p in folder.rglob("*") if str(p).endswith(LEFT)]
     if wrong:
-        wrong.append(log.read_text(errors="replace")[-1500:] if log.exists() else "")
+        wrong.append(log.read_text("utf-8", errors="replace")[-1500:] if log.exists() else "")
     try:
         wrong.append(f"digest {subject.digest(folder)}")
     except Exception as error:

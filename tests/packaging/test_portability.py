@@ -97,7 +97,7 @@ def unnamed_encodings(source: str) -> Iterator[int]:
         binary = any("b" in str(text) for text in [*texts, *modes] if len(str(text)) <= 3)
         named = "encoding" in keywords or "utf-8" in texts
         raw = ast.unparse(call.func) in (  # of bytes, or of a page
-            "os.open", "archive.open", "Image.open", "webbrowser.open",
+            "os.open", "archive.open", "Image.open", "webbrowser.open", "av.open",
         )  # fmt: skip
         text = name in ("open", "fdopen", "NamedTemporaryFile") and not binary and not raw
         text |= name in ("read_text", "write_text", "TextIOWrapper")
