@@ -1,10 +1,11 @@
-"""The tables of docs/worlds.md, from the stored row of every world that was run.
+"""The tables of docs/worlds.md, from the row of every world in docs/results/worlds.
 
 python -m benchmarks.worlds_page
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,10 @@ def stored(folder: Path = RESULTS) -> dict[str, Row]:
 
 def main() -> None:
     """Fill in the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     fill_tables(DOCS / "worlds.md", tables(stored()))
 
 
