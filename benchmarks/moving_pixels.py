@@ -5,6 +5,10 @@
 Plays an environment at random (by default Pong, which needs ale-py), resizes its frames to 64×64,
 trains tokenizers of a preset on the same batches with several weights of moving pixels
 (`TrainConfig.moving_pixels`), and measures held-out episodes as a training's log does.
+
+    python -m benchmarks.moving_pixels
+
+Results: docs/results/moving_pixels.json.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
+import types
 import typing
 from typing import Any
 
@@ -27,6 +28,12 @@ def from_plain(kind: type[T], data: dict[str, Any]) -> T:
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        others = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if value is None and len(others) < len(typing.get_args(hint)):
+            return None
+        if len(others) == 1:
+            return _convert(others[0], value)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_plain(typing.cast(type, hint), value)
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):

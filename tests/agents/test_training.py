@@ -317,6 +317,9 @@ def test_other_observations_than_images(algo: str, config: MakeConfig) -> None:
     agents.train_agent(config(algo=algo, env="CartPole-v1", steps=64))
 
 
-def test_progress_bar(config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar(
+    config: MakeConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     agents.train_agent(config(steps=100, progress=True))
     assert "100/100" in capsys.readouterr().err.replace(".0", "")

@@ -45,12 +45,12 @@ class AnyActions(CountingEnv):
 
     def __init__(self, space: Space) -> None:
         super().__init__(length=STEPS)
-        self.action_space, self.taken = space, []  # type: ignore[assignment, var-annotated]
+        self.action_space, self.played = space, []  # type: ignore[assignment, var-annotated]
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         plain = isinstance(action, int)
         assert self.action_space.contains(action if plain else np.asarray(action)), repr(action)
-        self.taken.append(np.array(action))
+        self.played.append(np.array(action))
         frame, *rest = super().step(action)
         return frame.copy(), *rest  # type: ignore[return-value]
 
@@ -92,16 +92,16 @@ def test_the_dream_takes_the_actions_of_its_environment(
 
 def test_rollouts_keep_what_was_played(world: tuple[AnyActions, Path, Path]) -> None:
     real, store, _ = world
-    real.taken.clear()
+    real.played.clear()
     record_episode(real, make_policy("uniform"), 1, 1)
     stored = RolloutStore(store).read(0).action
-    assert np.array_equal(stored, real.taken)
+    assert np.array_equal(stored, real.played)
     discrete = isinstance(real.action_space, Discrete)
     assert stored.dtype == (np.int64 if discrete else real.action_space.dtype)
-    real.taken.clear()
+    real.played.clear()
     source = {"seed": 1, "actions": stored[:20].tolist()}
     SpawnedEnv(real).reset(options={"source": source})
-    assert np.array_equal(real.taken, stored[:20])
+    assert np.array_equal(real.played, stored[:20])
 
 
 def test_memory_and_contexts_take_the_environments_own_actions(

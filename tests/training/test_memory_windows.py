@@ -179,7 +179,8 @@ def test_every_update_sees_as_many_frames(
 ) -> None:
     shapes = []
 
-    def watched(self: Stage, batch: Batch) -> tuple[dict[str, Any], float]:
+    def watched(self: Stage, batches: list[Batch]) -> tuple[dict[str, Any], float]:
+        (batch,) = batches  # of a single process
         shapes.append(tuple(batch.rewards.shape))
         return {"total": 0.0}, 0.0
 

@@ -180,7 +180,8 @@ def test_batches_of_both_stages_depend_on_the_seed(
     """Frames and actions, which the weights, that depend on the seed as well, do not change."""
     seen: list[torch.Tensor] = []
 
-    def noted(self: Stage, batch: Any) -> tuple[dict[str, float], float]:
+    def noted(self: Stage, batches: list[Any]) -> tuple[dict[str, float], float]:
+        (batch,) = batches  # of a single process
         seen.append(batch.actions if isinstance(batch, Batch) else batch)
         return {"total": 0.0}, 0.0
 

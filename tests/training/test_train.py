@@ -273,8 +273,8 @@ def test_impossible_stages_are_refused(changes: dict[str, Any]) -> None:
 def test_an_unknown_preset_or_device_is_refused_before_anything_is_written(
     make_run: MakeRun,
 ) -> None:
-    with pytest.raises(ConfigError, match="unknown preset 'tiny'; there are debug"):
-        train_world_model(make_run(preset="tiny"))
+    with pytest.raises(ConfigError, match="unknown preset 'smal'; there are debug"):
+        train_world_model(make_run(preset="smal"))
     with pytest.raises(ConfigError, match="no torch device 'abacus'"):
         train_world_model(make_run(device="abacus"))
     assert not Path(make_run().out).exists()
