@@ -156,12 +156,14 @@ class Stage(Generic[B]):
                     bar.set_postfix(loss=f"{values['total']:.3f}")
                     mark, waited = now, 0.0
                 last = self.step == self.config.steps
-                stopped = run.processes.agree(stop.is_set())
                 if self.evaluate and (last or self.step % run.evaluate_every == 0):
                     self._evaluate(writer)
+                # Asked for after looking and again after the last save, which take longest: nothing
+                # else would hear of it.
+                stopped = run.processes.agree(stop.is_set())
                 if last or stopped or self.step % run.checkpoint_every == 0:
                     self._save(writer)
-                if stopped:
+                if stopped or (last and run.processes.agree(stop.is_set())):
                     raise KeyboardInterrupt
         finally:
             batches.close()  # type: ignore[attr-defined]
