@@ -140,7 +140,8 @@ class WorkerPool:
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._started = 0
-        self._deaths: Counter[int] = Counter()
+        self._deaths: Counter[int | None] = Counter()
+        """By episode; of workers that had none, since one was ready."""
         self._again: list[int] = []
         self._made: Made | None = None
 
@@ -214,6 +215,7 @@ class WorkerPool:
                 results += self._replace(worker, cause, stored)
             elif kind == "ready":
                 worker.ready, self._made = True, Made(*content)
+                self._deaths[None] = 0
             else:
                 assert worker.index is not None
                 results.append((worker.index, content[0]))
@@ -236,7 +238,8 @@ class WorkerPool:
         """
         where, index = worker.where(), worker.index
         worker.end(0)
-        if index is None:
+        self._deaths[index] += 1
+        if index is None and self._deaths[None] >= TRIES:
             doing = "while it was idle" if worker.ready else "while it made the environment"
             at = f" ({where})" if where else ""
             raise RolloutError(
@@ -244,7 +247,8 @@ class WorkerPool:
                 "run the same command again to continue"
             )
         self._workers[self._workers.index(worker)] = self._new_worker()
-        self._deaths[index] += 1
+        if index is None:
+            return []
         if self._deaths[index] < TRIES:
             self._again.append(index)
             return []

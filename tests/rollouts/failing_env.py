@@ -29,6 +29,7 @@ class FailingEnv(CountingEnv):
         seeds: those that fail; None for all.
         at: "step" or "reset".
         while_exists: fail only as long as this file exists.
+        deaths: file with the number of processes that are to die making this environment.
     """
 
     def __init__(
@@ -38,7 +39,12 @@ class FailingEnv(CountingEnv):
         at: str = "step",
         while_exists: str | None = None,
         length: int = 6,
+        deaths: str | None = None,
     ) -> None:
+        left = int(Path(deaths).read_text("utf-8")) if deaths else 0
+        if deaths and left:
+            Path(deaths).write_text(str(left - 1), "utf-8")
+            os._exit(7)
         super().__init__(length)
         self.how, self.seeds, self.at = how, seeds, at
         self.while_exists = while_exists

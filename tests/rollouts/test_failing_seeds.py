@@ -106,6 +106,17 @@ def test_a_process_that_dies_or_hangs_is_a_failing_seed(
         assert re.match(rf"failing_env\.py:\d+ in {how}: ", failure.where)
 
 
+def test_one_process_that_dies_making_the_environment_is_replaced(tmp_path: Path) -> None:
+    """Two that do so, with none between that did not, say that it cannot be made."""
+    deaths = tmp_path / "deaths"
+    deaths.write_text("1", "utf-8")
+    assert gather(tmp_path / "s", 12, deaths=str(deaths))
+    assert RolloutStore(tmp_path / "s").seeds == seeds_of((1, 2))
+    deaths.write_text("2", "utf-8")
+    with pytest.raises(RolloutError, match="died .* while it made the environment"):
+        gather(tmp_path / "s", 24, deaths=str(deaths))
+
+
 def test_where_all_seeds_fail_it_stops_and_goes_on_when_that_is_mended(
     collected: Path, tmp_path: Path
 ) -> None:

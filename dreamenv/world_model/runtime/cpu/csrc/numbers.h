@@ -62,7 +62,7 @@ INLINE float fast_exp(float x) {
     float whole = rintf(t), f = t - whole;
     float p = 1.f + f * (0.69314718f + f * (0.24022651f + f * (0.05550411f + f * (0.00961813f
         + f * (0.00133336f + f * 0.00015469f)))));
-    int32_t bits = ((int32_t)whole + 127) << 23;
+    uint32_t bits = ((uint32_t)(int32_t)whole + 127) << 23;  // unsigned: of a NaN it is anything
     float power;
     memcpy(&power, &bits, 4);
     return p * power;
