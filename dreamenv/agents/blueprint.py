@@ -90,11 +90,7 @@ class Blueprint:
         Raises:
             ConfigError: it describes no agent.
         """
-        seed = data.get("seed")
-        if not (seed is None or type(seed) is int):
-            raise ConfigError("a seed is a whole number")
-        made = from_plain(cls, {name: value for name, value in data.items() if name != "seed"})
-        return dataclasses.replace(made, seed=seed)
+        return from_plain(cls, data)
 
     @classmethod
     def of(cls, model: PPO | RecurrentPPO) -> Blueprint:

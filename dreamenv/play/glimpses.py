@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dreamenv.agents.loading import load_agent
 from dreamenv.dream.vector_env import DreamVectorEnv
+from dreamenv.evaluation.life.features import look_at
 from dreamenv.play.dreams import ENDLESS
 from dreamenv.play.messages import plain
 
@@ -35,8 +36,8 @@ class Glimpse:
     """What stands above each column."""
     curves: dict[str, list[float | None]]
     """Means over the dreams at every step, 0 being the real frame: `uncertainty`, `trust` if it
-    is calibrated, `expected` reward, and `contrast` and `motion` as shares of what the real frames
-    before have."""
+    is calibrated, `expected` reward, and `sharpness` and `motion` as shares of what the real frames
+    before have (`dreamenv.evaluation.life.features`)."""
 
 
 class Glimpses:
@@ -88,12 +89,13 @@ class _Looking:
         observations, info = env.reset(seed=self.seed)
         spawns = env.spawns.frames[info["spawn"]]
         before = np.asarray(observations)
-        real_contrast = max(_contrast(spawns.reshape(-1, *spawns.shape[2:])), 1e-6)
-        real_motion = max(_motion(spawns[:, :-1], spawns[:, 1:]), 1e-6)
+        shape = (-1, *spawns.shape[2:])
+        real = look_at(spawns[:, 1:].reshape(shape), spawns[:, :-1].reshape(shape))
+        sharpness, motion = (max(float(x.mean()), 1e-6) for x in (real.sharpness, real.motion))
         told: dict[str, list[float | None]] = {
             "uncertainty": [plain(info["uncertainty"].mean())],
             "expected": [None],
-            "contrast": [plain(_contrast(before) / real_contrast)],
+            "sharpness": [plain(look_at(before, before).sharpness.mean() / sharpness)],
             "motion": [None],
         }
         if "trust" in info:
@@ -107,8 +109,9 @@ class _Looking:
             after = np.asarray(after)
             told["uncertainty"].append(plain(info["uncertainty"].mean()))
             told["expected"].append(plain(env.expected_rewards().mean()))
-            told["contrast"].append(plain(_contrast(after) / real_contrast))
-            told["motion"].append(plain(_motion(before, after) / real_motion))
+            looks = look_at(after, before)
+            told["sharpness"].append(plain(looks.sharpness.mean() / sharpness))
+            told["motion"].append(plain(looks.motion.mean() / motion))
             if "trust" in info:
                 told["trust"].append(plain(info["trust"].mean()))
             if step in STEPS:
@@ -128,18 +131,3 @@ def _sheet(columns: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
             top, left = row * (height + GAP), column * (width + GAP)
             sheet[top : top + height, left : left + width] = frames[row, column]
     return sheet[:-GAP, :-GAP]
-
-
-def _contrast(frames: NDArray[np.uint8]) -> float:
-    """Mean difference of neighbouring pixels: what blur takes away.
-
-    Edges are left out, where some environments draw a border that is always sharp.
-    """
-    rows, columns = (size // 8 for size in frames.shape[1:3])
-    values = frames[:, rows : -rows or None, columns : -columns or None].astype(np.float32)
-    return float(np.abs(np.diff(values, axis=1)).mean() + np.abs(np.diff(values, axis=2)).mean())
-
-
-def _motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
-    """Mean difference of frames that follow each other."""
-    return float(np.abs(after.astype(np.float32) - before.astype(np.float32)).mean())

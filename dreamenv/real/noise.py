@@ -1,21 +1,21 @@
-"""Bursts of random actions, by which policies that know the way see what lies beside it."""
+"""Policies that know the way, and see what lies beside it by bursts of random actions."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
 import numpy as np
-from gymnasium import Space
 from gymnasium.spaces import Box, Discrete
 
-from dreamenv.core.errors import ConfigError
+from dreamenv.core.errors import ConfigError, EnvironmentUsageError
 
-_LONGEST = 8
+_SHORTEST, _LONGEST = 2, 8
 _KEEP = 0.7  # chance, in a burst, to repeat the action of the step before
 
 
-class Bursts:
-    """Now and then, 2 to 8 random and mostly repeated actions.
+class NoisyPolicy:
+    """Plays as a subclass chooses; now and then come 2 to 8 random, mostly repeated actions.
 
     Args:
         noise: chance, at every step outside a burst, that one begins; 0 never, 1 always.
@@ -24,30 +24,39 @@ class Bursts:
         ConfigError: that is no chance.
     """
 
+    name = "noisy"
+
     def __init__(self, noise: float) -> None:
         if not 0.0 <= noise <= 1.0:
             raise ConfigError(f"noise is a chance from 0 to 1, not {noise!r}.")
         self.noise = noise
+        self._space: gymnasium.Space | None = None
 
-    def reset(self, space: Space, seed: int) -> None:
-        """Begin an episode with its own random stream."""
-        self.random = np.random.default_rng(seed)
-        self._space, self._left, self._action = space, 0, None
+    def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
+        """Begin an episode of an environment that was just reset, with its own random stream."""
+        self._random = np.random.default_rng(seed)
+        self._space, self._burst, self._action = env.action_space, 0, None
 
-    def next(self) -> Any:
-        """The action of a burst, or None outside of one."""
-        if not self._left:
-            if self.random.random() >= self.noise:
-                return None
-            self._left, self._action = int(self.random.integers(2, _LONGEST + 1)), None
-        self._left -= 1
-        if self._action is None or self.random.random() >= _KEEP:
-            self._action = self._draw()
+    def act(self, observation: np.ndarray) -> Any:
+        """The next action. The observation is not looked at."""
+        if self._space is None:
+            raise EnvironmentUsageError("act() was called before reset(env, seed).")
+        if self._burst == 0 and self._random.random() < self.noise:
+            self._burst = int(self._random.integers(_SHORTEST, _LONGEST + 1))
+            self._action = self._at_random(self._space)
+        if self._burst == 0:
+            return self._choose()
+        self._burst -= 1
+        if self._random.random() > _KEEP:
+            self._action = self._at_random(self._space)
         return self._action
 
-    def _draw(self) -> Any:
-        space = self._space
+    def _choose(self) -> Any:
+        """The action outside of bursts."""
+        raise NotImplementedError
+
+    def _at_random(self, space: gymnasium.Space) -> Any:
         if isinstance(space, Box):
-            return self.random.uniform(space.low, space.high).astype(space.dtype)
+            return self._random.uniform(space.low, space.high).astype(space.dtype)
         assert isinstance(space, Discrete)
-        return int(space.start + self.random.integers(space.n))
+        return int(space.start + self._random.integers(space.n))

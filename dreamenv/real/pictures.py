@@ -14,7 +14,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from PIL import Image
 
 from dreamenv.core.errors import (
     ConfigError,
@@ -22,6 +21,7 @@ from dreamenv.core.errors import (
     MissingDependencyError,
     ResetNeededError,
 )
+from dreamenv.core.frames import fit_frames
 
 SIZE = 64
 """Height and width of frames, where nobody says otherwise."""
@@ -131,17 +131,10 @@ class Pictures(gymnasium.Wrapper):
         picture = np.asarray(observation[self._key] if self._key else observation)
         missing = at_end and not picture.any() and self._frame is not None
         if not missing:
-            self._frame = fit_picture(picture, self.size)
+            size = picture.shape[:2] if self.size is None else (self.size, self.size)
+            self._frame = fit_frames(np.array(picture), size)
         assert self._frame is not None
         return self._frame.copy()
-
-
-def fit_picture(picture: np.ndarray, size: int | None) -> np.ndarray:
-    """A picture (H, W, 3) uint8 of size × size pixels, by area averaging; None copies it."""
-    if size is None or picture.shape[:2] == (size, size):
-        return np.array(picture)
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
 
 def need(module: str, family: str, extra: str) -> Any:

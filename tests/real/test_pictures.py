@@ -10,9 +10,14 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.utils.env_checker import check_env
 
-from dreamenv.core.errors import ConfigError, InvalidActionError, ResetNeededError
-from dreamenv.real.noise import Bursts
-from dreamenv.real.pictures import Pictures, PlainReward, fit_picture
+from dreamenv.core.errors import (
+    ConfigError,
+    EnvironmentUsageError,
+    InvalidActionError,
+    ResetNeededError,
+)
+from dreamenv.real.noise import NoisyPolicy
+from dreamenv.real.pictures import Pictures, PlainReward
 from dreamenv.real.ways import Ways, clear_of, steps_to, turn_or_go
 
 
@@ -84,30 +89,35 @@ def test_misuse_is_refused() -> None:
             pictures(**wrong)
 
 
-def test_a_frame_is_the_mean_of_what_lies_behind_it() -> None:
-    checks = np.indices((32, 32)).sum(0) % 2 * 255
-    picture = np.repeat(checks[..., None], 3, 2).astype(np.uint8)
-    assert np.abs(fit_picture(picture, 16).astype(int) - 127.5).max() < 1
-    np.testing.assert_array_equal(fit_picture(picture, 32), picture)
-
-
 def test_a_goal_pays_the_same_whenever_it_is_reached() -> None:
     env = PlainReward(Screens())
     env.reset(seed=0)
     assert [env.step(0)[1] for _ in range(6)] == [0.0] * 5 + [1.0]
 
 
+class Chooses(NoisyPolicy):
+    """Plays None wherever no burst is."""
+
+    def _choose(self) -> None:
+        return None
+
+
 def test_bursts_come_as_often_as_asked_and_repeat_with_their_seed() -> None:
+    env = gymnasium.Env()
+    env.action_space = Discrete(4, start=2)
+
     def drawn(noise: float) -> list[Any]:
-        bursts = Bursts(noise)
-        bursts.reset(Discrete(4, start=2), 5)
-        return [bursts.next() for _ in range(400)]
+        policy = Chooses(noise)
+        policy.reset(env, 5)
+        return [policy.act(np.zeros(())) for _ in range(400)]
 
     assert drawn(0) == [None] * 400 and None not in drawn(1)
     assert drawn(0.1) == drawn(0.1) and set(drawn(1)) == {2, 3, 4, 5}
     assert 100 < sum(each is not None for each in drawn(0.1)) < 250
     with pytest.raises(ConfigError):
-        Bursts(1.5)
+        Chooses(1.5)
+    with pytest.raises(EnvironmentUsageError, match="reset"):
+        Chooses(0.5).act(np.zeros(()))
 
 
 def test_ways_lead_around_walls() -> None:

@@ -42,7 +42,7 @@ from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.timing import model_time
 from dreamenv.world_model.preprocessing import fit_frames
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Rises when the same configuration means something else, so that no old part is taken for new."""
 STEPS_TOLD = (1, 4, 8, 16, 32, 64, 256)
 """Imagined steps whose PSNR is told by itself."""

@@ -7,7 +7,7 @@ import { unpack } from "./wire.js";
 const CURVES = {
   trust: { title: "trust", low: 0, high: 1, line: "dream" },
   uncertainty: { title: "uncertainty", low: 0, line: "soft" },
-  contrast: { title: "detail, share of the real frames'", low: 0, high: 1, line: "accent" },
+  sharpness: { title: "sharpness, share of the real frames'", low: 0, high: 1, line: "accent" },
   motion: { title: "motion, share of the real frames'", low: 0, high: 1, line: "real" },
   expected: { title: "expected reward per step", low: 0, line: "accent" },
 };

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 
 # Places in the console's 128 bytes, as published with AtariARI (Anand et al., 2019).
 _BREAKOUT = {"ball": 99, "paddle": 72, "ball_y": 101}
@@ -17,7 +16,7 @@ _NEAR = 4
 _AIM, _AIMED = 6, 30  # the ball is met up to so far off the paddle's middle, for so many steps
 
 
-class Paddle:
+class Paddle(NoisyPolicy):
     """Follows the ball, and serves.
 
     Args:
@@ -27,7 +26,7 @@ class Paddle:
     name = "paddle"
 
     def __init__(self, noise: float = 0.1) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -43,15 +42,12 @@ class Paddle:
         self._ale: Any = env.unwrapped.ale  # type: ignore[attr-defined]
         self._breakout = game == "breakout"
         self._steps, self._aim = 0, 0
-        self._bursts.reset(env.action_space, seed)
+        super().reset(env, seed)
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return the number of an action: 0 nothing, 1 fire, 2 right or up, 3 left or down."""
-        burst = self._bursts.next()
-        if burst is not None:
-            return burst
         if self._steps % _AIMED == 0:  # a ball that is always met in the middle always goes alike
-            self._aim = int(self._bursts.random.integers(-_AIM, _AIM + 1))
+            self._aim = int(self._random.integers(-_AIM, _AIM + 1))
         self._steps += 1
         ram = self._ale.getRAM().astype(int)
         if self._breakout:

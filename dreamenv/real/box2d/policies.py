@@ -8,13 +8,13 @@ import gymnasium
 import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 
 _AHEAD = 5  # points of the track, which are about 3.5 units apart
 _SPEED = (20.0, 45.0)  # units per second in sharp turns and on straights
 
 
-class RacingPolicy:
+class RacingPolicy(NoisyPolicy):
     """Steers for a point of the track a little ahead, slower where it bends.
 
     Args:
@@ -24,7 +24,7 @@ class RacingPolicy:
     name = "racer"
 
     def __init__(self, noise: float = 0.1) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -37,13 +37,10 @@ class RacingPolicy:
         self._env: Any = env.unwrapped
         self._box = isinstance(env.action_space, gymnasium.spaces.Box)
         self._track = np.array([point[2:] for point in self._env.track])
-        self._bursts.reset(env.action_space, seed)
+        super().reset(env, seed)
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return steering, gas and brake, or the number of one of the five actions."""
-        burst = self._bursts.next()
-        if burst is not None:
-            return burst
         steer, gas, brake = self._drive()
         if self._box:
             return np.array([steer, gas, brake], np.float32)

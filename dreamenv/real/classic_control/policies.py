@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 
 
-class Balance:
+class Balance(NoisyPolicy):
     """Pushes the cart under the pole, and the cart to the middle.
 
     Args:
@@ -21,7 +21,7 @@ class Balance:
     name = "balance"
 
     def __init__(self, noise: float = 0.1) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -33,12 +33,9 @@ class Balance:
         state: Any = getattr(self._env, "state", None)
         if np.shape(state) != (4,):
             raise EnvironmentUsageError(f"the policy 'balance' is for CartPole, not {env!r}")
-        self._bursts.reset(env.action_space, seed)
+        super().reset(env, seed)
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return 0, left, or 1, right."""
-        burst = self._bursts.next()
-        if burst is not None:
-            return burst
         place, speed, angle, turning = self._env.state
         return int(angle + 0.3 * turning + 0.05 * place + 0.1 * speed > 0)

@@ -9,14 +9,14 @@ import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.real.crafter import ACTIONS
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 
 _FACING = {(-1, 0): "move_left", (1, 0): "move_right", (0, -1): "move_up", (0, 1): "move_down"}
 _SIGHT = 12  # cells to look for something
 _PATIENCE = 40  # steps after which another thing is looked for
 
 
-class Gatherer:
+class Gatherer(NoisyPolicy):
     """Walks to a drawn kind of thing nearby and uses it; makes and places what it can.
 
     Args:
@@ -26,7 +26,7 @@ class Gatherer:
     name = "gatherer"
 
     def __init__(self, noise: float = 0.1) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -37,17 +37,16 @@ class Gatherer:
         self._game: Any = getattr(env.unwrapped, "game", None)
         if not hasattr(self._game, "_player"):
             raise EnvironmentUsageError(f"the policy 'gatherer' plays Crafter, not {env!r}")
-        self._bursts.reset(env.action_space, seed)
+        super().reset(env, seed)
         self._target: tuple[int, int] | None = None
         self._steps = 0
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return the number of an action."""
-        burst = self._bursts.next()
-        return ACTIONS.index(self._choose()) if burst is None else burst
+        return ACTIONS.index(self._wanted())
 
-    def _choose(self) -> str:
-        player, random = self._game._player, self._bursts.random
+    def _wanted(self) -> str:
+        player, random = self._game._player, self._random
         has = player.inventory
         if player.sleeping or (has["energy"] < 3 and random.random() < 0.5):
             return "sleep"
@@ -76,7 +75,7 @@ class Gatherer:
             (has["stone"] > 1, "place_stone"),
         ]  # fmt: skip
         options = [name for possible, name in can if possible]
-        return str(self._bursts.random.choice(options)) if options else ""
+        return str(self._random.choice(options)) if options else ""
 
     def _look_around(self, has: Any) -> tuple[int, int] | None:
         """The nearest of a drawn kind of thing."""
@@ -85,7 +84,7 @@ class Gatherer:
             kinds += ["water"] * 3
         if has["wood_pickaxe"]:
             kinds += ["stone"] * 3 + ["coal"]
-        kind = str(self._bursts.random.choice(kinds))
+        kind = str(self._random.choice(kinds))
         world, (x, y) = self._game._world, self._game._player.pos
         best: tuple[float, tuple[int, int]] | None = None
         for dx in range(-_SIGHT, _SIGHT + 1):
@@ -113,8 +112,8 @@ class Gatherer:
             return "do" if tuple(player.facing) == facing else _FACING[facing]
         # Along the longer way, and around what stands there by chance.
         along = int(abs(way[1]) > abs(way[0]))
-        if self._bursts.random.random() < 0.25:
+        if self._random.random() < 0.25:
             along = 1 - along
         step = [0, 0]
-        step[along] = int(np.sign(way[along])) or int(self._bursts.random.choice([-1, 1]))
+        step[along] = int(np.sign(way[along])) or int(self._random.choice([-1, 1]))
         return _FACING[step[0], step[1]]

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamenv.core.errors import ConfigError, EnvironmentUsageError
+from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.real.memory_maze.navigation import (
     LEFT,
     RIGHT,
@@ -21,14 +21,13 @@ from dreamenv.real.memory_maze.navigation import (
     shortest_path,
     steer,
 )
+from dreamenv.real.noise import NoisyPolicy
 
-_BURST_STEPS = (2, 8)  # shortest and longest burst of random actions
-_KEEP_ACTION = 0.7  # chance, in a burst, to repeat the action of the step before
 _ARRIVED = 0.25  # cells from a place's centre: what one step walks
 _ALIGNED = np.cos(np.radians(12))  # one step turns by 18.4 degrees, so this is not stepped over
 
 
-class _WalkingPolicy:
+class _WalkingPolicy(NoisyPolicy):
     """Walks to goals that a subclass names, with bursts of random actions in between.
 
     Args:
@@ -37,12 +36,6 @@ class _WalkingPolicy:
     """
 
     name = "walking"
-
-    def __init__(self, noise: float) -> None:
-        if not 0.0 <= noise <= 1.0:
-            raise ConfigError(f"noise is a chance from 0 to 1, not {noise!r}.")
-        self.noise = noise
-        self._env: Any = None
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode of a Memory Maze environment that was just reset.
@@ -55,25 +48,11 @@ class _WalkingPolicy:
                 f"The policy {self.name!r} needs the ground truth of a Memory Maze environment; "
                 f"{env!r} has none. Use 'uniform' or 'sticky' there."
             )
-        self._env = env.unwrapped
-        self._random = np.random.default_rng(seed)
-        self._burst = 0
-        self._action = 0
+        super().reset(env, seed)
+        self._env: Any = env.unwrapped
 
-    def act(self, observation: np.ndarray) -> int:
-        """The next action, 0 to 5. The observation is not looked at."""
-        if self._env is None:
-            raise EnvironmentUsageError("act() was called before reset(env, seed).")
-        if self._burst == 0 and self._random.random() < self.noise:
-            self._burst = int(self._random.integers(_BURST_STEPS[0], _BURST_STEPS[1] + 1))
-            self._action = int(self._random.integers(6))
-        if self._burst > 0:
-            self._burst -= 1
-            if self._random.random() > _KEEP_ACTION:
-                self._action = int(self._random.integers(6))
-        else:
-            self._action = self._walk(self._env.ground_truth())
-        return self._action
+    def _choose(self) -> int:
+        return self._walk(self._env.ground_truth())
 
     def _walk(self, truth: dict[str, np.ndarray]) -> int:
         layout, position = truth["maze_layout"], truth["agent_pos"]

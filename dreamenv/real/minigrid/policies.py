@@ -10,13 +10,13 @@ import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.real.minigrid import ACTIONS
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 
 Cell = tuple[int, int]
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # as MiniGrid numbers directions
 
 
-class Gridwise:
+class Gridwise(NoisyPolicy):
     """Walks to up to two drawn cells and then to the goal, fetching the key of a locked door.
 
     Args:
@@ -26,7 +26,7 @@ class Gridwise:
     name = "gridwise"
 
     def __init__(self, noise: float = 0.1) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -39,16 +39,13 @@ class Gridwise:
             raise EnvironmentUsageError(f"the policy 'gridwise' walks MiniGrid, not {env!r}")
         names = env.get_wrapper_attr("get_action_meanings")()
         self._numbers = {name.lower(): number for number, name in enumerate(names)}
-        self._bursts.reset(env.action_space, seed)
-        self._detours = int(self._bursts.random.integers(3))
+        super().reset(env, seed)
+        self._detours = int(self._random.integers(3))
         self._drawn: Cell | None = None
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return the number of an action."""
-        burst = self._bursts.next()
-        if burst is not None:
-            return burst
-        return self._numbers.get(self._wanted(), int(self._bursts.random.integers(3)))
+        return self._numbers.get(self._wanted(), int(self._random.integers(3)))
 
     def _wanted(self) -> str:
         """The name of the action that leads on; "" where nothing does."""
@@ -107,7 +104,7 @@ class Gridwise:
     def _draw(self) -> Cell:
         grid = self._room.grid
         free = [(x, y) for x in range(grid.width) for y in range(grid.height) if self._open((x, y))]
-        x, y = self._bursts.random.choice(free)
+        x, y = self._random.choice(free)
         return int(x), int(y)
 
     def _open(self, cell: Cell) -> bool:

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 from dreamenv.real.ways import Ways, clear_of, turn_or_go
 
 _LEFT, _RIGHT, _FORWARD = 0, 1, 2
@@ -17,7 +17,7 @@ _HALF_TURN = np.radians(8)  # a step turns by 15 degrees
 _ARRIVED = 0.5
 
 
-class Approach:
+class Approach(NoisyPolicy):
     """Walks to up to two drawn places and then to the box.
 
     Args:
@@ -27,7 +27,7 @@ class Approach:
     name = "approach"
 
     def __init__(self, noise: float = 0.05) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -42,18 +42,15 @@ class Approach:
                 f"the policy 'approach' goes to the box of a world of MiniWorld; {env!r} has none: "
                 "use sticky"
             )
-        self._bursts.reset(env.action_space, seed)
+        super().reset(env, seed)
         walls = np.asarray(self._world.wall_segs, float)[:, :, [0, 2]] * [1, -1]
         radius = 1.3 * float(self._world.agent.radius)
         self._free, self._origin = clear_of(walls, radius, _CELL)
-        self._detours = int(self._bursts.random.integers(3))
+        self._detours = int(self._random.integers(3))
         self._go_on(self._place())
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return 0, left, 1, right, or 2, forward."""
-        burst = self._bursts.next()
-        if burst is not None:
-            return burst
         place = self._place()
         if self._detours and np.linalg.norm(self._goal - place) < _ARRIVED:
             self._detours -= 1
@@ -70,9 +67,7 @@ class Approach:
     def _go_on(self, place: np.ndarray) -> None:
         """Set where to go next."""
         if self._detours:
-            self._goal = Ways(self._free, self._origin, _CELL, place).some_place(
-                self._bursts.random
-            )
+            self._goal = Ways(self._free, self._origin, _CELL, place).some_place(self._random)
         else:
             self._goal = np.array([self._world.box.pos[0], -self._world.box.pos[2]])
         self._ways = Ways(self._free, self._origin, _CELL, self._goal)

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from dreamenv.core.errors import EnvironmentUsageError
-from dreamenv.real.noise import Bursts
+from dreamenv.real.noise import NoisyPolicy
 from dreamenv.real.vizdoom.env import UNITS, pose_of
 from dreamenv.real.ways import Ways, clear_of, turn_or_go
 
@@ -20,7 +20,7 @@ _HALF_TURN = np.radians(9)
 _MOST_DETOURS = 3
 
 
-class HomingPolicy:
+class HomingPolicy(NoisyPolicy):
     """Walks to up to three drawn places and then to the nearest thing that is a goal.
 
     Args:
@@ -30,7 +30,7 @@ class HomingPolicy:
     name = "homing"
 
     def __init__(self, noise: float = 0.05) -> None:
-        self._bursts = Bursts(noise)
+        super().__init__(noise)
 
     def reset(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         """Begin an episode.
@@ -49,24 +49,23 @@ class HomingPolicy:
             raise EnvironmentUsageError(
                 f"the policy 'homing' turns and walks through VizDoom, not {env!r}; use sticky"
             ) from None
-        self._bursts.reset(env.action_space, seed)
-        random = self._bursts.random
+        super().reset(env, seed)
+        random = self._random
         segments = self._walls()
         self._free, self._origin = clear_of(segments, _RADIUS, _CELL)
         self._detours = int(random.integers(_MOST_DETOURS + 1))
         self._ways: Ways | None = None
         self._goal: np.ndarray | None = None
 
-    def act(self, observation: np.ndarray) -> Any:
+    def _choose(self) -> Any:
         """Return the number of a button."""
-        burst = self._bursts.next()
-        if burst is not None or self._game.get_state() is None:
-            return self._forward if burst is None else burst
+        if self._game.get_state() is None:
+            return self._forward
         pose = pose_of(self._game)
         place = pose["agent_pos"].astype(float) * UNITS
         heading = float(np.arctan2(*pose["agent_dir"][::-1]))
         if self._goal is None or np.linalg.norm(self._goal - place) < _ARRIVED:
-            self._choose(place)
+            self._set_out(place)
         ahead = self._ways.ahead(place) if self._ways is not None else None
         if ahead is None:
             self._goal = None
@@ -74,7 +73,7 @@ class HomingPolicy:
         turn = turn_or_go(place, heading, ahead, _HALF_TURN)
         return (self._forward, self._left, self._right)[turn]
 
-    def _choose(self, place: np.ndarray) -> None:
+    def _set_out(self, place: np.ndarray) -> None:
         """Set where to go next."""
         reach = Ways(self._free, self._origin, _CELL, place)
         things = [
@@ -84,7 +83,7 @@ class HomingPolicy:
         ]
         if self._detours or not things:
             self._detours = max(0, self._detours - 1)
-            self._goal = reach.some_place(self._bursts.random)
+            self._goal = reach.some_place(self._random)
         else:
             self._goal = min(things, key=lambda each: float(np.linalg.norm(each - place)))
         self._ways = Ways(self._free, self._origin, _CELL, self._goal)

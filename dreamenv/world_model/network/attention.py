@@ -47,16 +47,20 @@ class AxialRotation(nn.Module):
 
     def forward(self, x: Tensor, first_frame: int) -> Tensor:
         """Rotate `x` (b, t, n, h, d), whose frames are numbered from `first_frame`."""
-        angle = self.angles(first_frame, x.shape[1], x.shape[2])[:, :, None]
-        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-        first, second = x.chunk(2, -1)
-        return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+        return rotate(x, self.angles(first_frame, x.shape[1], x.shape[2])[:, :, None])
 
     def angles(self, first_frame: int, frames: int, tokens: int) -> Tensor:
         """By how much each pair of numbers is turned, (frames, tokens, d / 2), float64."""
         times = torch.arange(first_frame, first_frame + frames, device=self.time.device)
         turn = (times[:, None] * self.time)[:, None].expand(-1, tokens, -1)
         return torch.cat([turn, self.space.expand(frames, -1, -1)], -1)
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """x (…, d), its halves turned against each other by angles (…, d / 2)."""
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 class FrameAttention(nn.Module):

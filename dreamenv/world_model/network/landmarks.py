@@ -25,10 +25,10 @@ from torch.nn import functional as F
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.world_model.landmark_config import LandmarkConfig
-from dreamenv.world_model.network.attention import RMSNorm
+from dreamenv.world_model.network.attention import RMSNorm, rotate
 from dreamenv.world_model.network.planar import compose, distance, relative
 from dreamenv.world_model.network.pose_tracker import PoseTracker
-from dreamenv.world_model.network.view_rotation import ViewRotation, rotate
+from dreamenv.world_model.network.view_rotation import ViewRotation
 
 Memory = dict[str, Tensor]
 OLDEST = 2.0**20

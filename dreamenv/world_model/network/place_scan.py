@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from dreamenv.world_model.network.ssd import in_chunks
 
 CHUNK = 24
 """Tokens per chunk, rounded up to whole frames: products of 1/(1 − w) over a chunk must fit into
@@ -36,12 +37,7 @@ class PlaceInputs:
 
     def chunked(self, size: int) -> PlaceInputs:
         """(g, l, …) → (g, chunks, size, …); padding writes nothing."""
-
-        def split(tensor: Tensor) -> Tensor:
-            missing = -tensor.shape[1] % size
-            return F.pad(tensor, [0, 0] * (tensor.ndim - 2) + [0, missing]).unflatten(1, (-1, size))
-
-        return PlaceInputs(split(self.x), split(self.w), split(self.c))
+        return PlaceInputs(*(in_chunks(part, size) for part in (self.x, self.w, self.c)))
 
 
 def chunk_size(frame_tokens: int) -> int:

@@ -45,13 +45,14 @@ class ScanInputs:
         Padding has Δ = 0, which changes no state.
         """
 
-        def split(tensor: Tensor) -> Tensor:
-            missing = -tensor.shape[1] % size
-            padding = [0, 0] * (tensor.ndim - 2) + [0, missing]
-            return F.pad(tensor, padding).unflatten(1, (-1, size))
-
         scaled = self.x * self.dt.to(self.x.dtype).unsqueeze(-1)
-        return ScanInputs(split(scaled), split(self.dt), split(self.b), split(self.c))
+        return ScanInputs(*(in_chunks(part, size) for part in (scaled, self.dt, self.b, self.c)))
+
+
+def in_chunks(tensor: Tensor, size: int) -> Tensor:
+    """(g, l, …) → (g, chunks, size, …), zeros where the last chunk is longer than what is left."""
+    padding = [0, 0] * (tensor.ndim - 2) + [0, -tensor.shape[1] % size]
+    return F.pad(tensor, padding).unflatten(1, (-1, size))
 
 
 def ssd_scan(

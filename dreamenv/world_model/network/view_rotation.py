@@ -66,13 +66,6 @@ class ViewRotation(nn.Module):
         return shift.unsqueeze(-2) + ray.unsqueeze(-1) * rates[ANGLE] + rows
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """x (…, head dim) turned pair by pair."""
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    first, second = x.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
-
-
 def _rate(axis: int, number: int) -> float:
     """Radians of turning per radian, unit of shifts, or row."""
     if axis == ANGLE:  # whole numbers: headings that differ by a full turn are the same

@@ -7,8 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from dreamenv.world_model.network.attention import rotate
 from dreamenv.world_model.network.landmarks import LandmarkMemory, LandmarkReader, Sighting
-from dreamenv.world_model.network.view_rotation import rotate
 from dreamenv.world_model.runtime.frame_layers import Product, rms_factor
 
 

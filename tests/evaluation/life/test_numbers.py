@@ -78,8 +78,8 @@ def test_looks_are_means_over_parts_of_the_frame() -> None:
     frames[0, :2, :2] = 255  # the first of 4 by 4 parts
     looks = look_at(frames, before)
     assert looks.motion[0] == pytest.approx(4 / 64)
-    # Two pixels of the edge to the right and two of the one below.
-    assert looks.sharpness[0] == pytest.approx(4 / 64)
+    # A pixel of the edge to the right and one of the one below: all else lies in the outer eighth.
+    assert looks.sharpness[0] == pytest.approx(2 / 36)
     changes = np.zeros(16)
     changes[0] = 1
     np.testing.assert_allclose(looks.changes[0], changes)
