@@ -37,6 +37,10 @@ class EnvironmentUsageError(DreamEnvError, RuntimeError):
     """An environment was called out of order or with an impossible argument."""
 
 
+class EnvironmentProcessError(EnvironmentUsageError):
+    """An environment that runs in another Python failed there, died, or did not answer."""
+
+
 class ResetNeededError(EnvironmentUsageError, ResetNeeded):
     """An environment was used before its first reset, or after an episode's end."""
 
