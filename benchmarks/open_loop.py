@@ -5,7 +5,8 @@
         --out rollouts/held_out
     python -m benchmarks.open_loop --rollouts rollouts/held_out
 
-The model watches 32 real frames and imagines 16 under the recorded actions; beside it stand
+The model watches 32 real frames and imagines 16 under the recorded actions, or as many as
+`--protocol dfot` (100 and 50, every second frame) or `teco` (144 and 156) say; beside it stand
 repeating the last frame, the mean frame, and the tokenizer's reconstruction of the real frames.
 Rewards are read from the real frames of all episodes. Results: docs/results/open_loop.json and
 docs/real_above_dreamt.png, whose clips are the first ones drawn.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from dreamenv.core.files import atomic_write_bytes
 from dreamenv.core.tables import aligned
 from dreamenv.evaluation.metrics.film_strip import film_strip
 from dreamenv.evaluation.metrics.held_out import HeldOut, measure_held_out
+from dreamenv.evaluation.metrics.protocols import PROTOCOLS, protocol_of
+from dreamenv.rollouts.store import RolloutStore
 
 
 def main() -> int:
@@ -36,6 +40,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", default="bundled:memory_maze_9x9")
     parser.add_argument("--rollouts", required=True, help="store of held-out episodes")
     parser.add_argument("--clips", type=int, default=256)
+    parser.add_argument("--protocol", default="short", help=f"one of {', '.join(PROTOCOLS)}")
     parser.add_argument("--steps", type=int, nargs="*", default=[1, 2, 4, 8], help="K to compare")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
@@ -46,10 +51,13 @@ def main() -> int:
     if args.device == "cpu":
         keep_freed_memory()
     try:
+        protocol = protocol_of(args.protocol, RolloutStore(args.rollouts))
         measured = measure_held_out(
             args.checkpoint,
             args.rollouts,
             args.clips,
+            protocol.context,
+            protocol.horizon,
             steps=args.steps,
             seed=args.seed,
             dtype=args.dtype,
@@ -61,6 +69,7 @@ def main() -> int:
         return 2
     result = {
         **conditions("open_loop", args.device),
+        "protocol": {"name": args.protocol, **asdict(protocol)},
         "dreamenv": dreamenv.__version__,
         **measured.to_json(),
     }
@@ -81,7 +90,7 @@ def _write_picture(measured: HeldOut, path: Path, clips: int) -> None:
 
 
 def _table(result: dict[str, Any]) -> str:
-    picks = [step for step in (1, 2, 4, 8, 16) if step <= result["clips"]["horizon"]]
+    picks = [step for step in (1, 2, 4, 8, 16, 50, 156) if step <= result["clips"]["horizon"]]
     lines = []
     for metric, digits in (("psnr_db", 2), ("ssim", 3)):
         rows = [[f"{metric}, imagined step", *map(str, picks)]]

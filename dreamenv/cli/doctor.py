@@ -10,6 +10,7 @@ from importlib import metadata
 
 from dreamenv.core.errors import DreamEnvError
 from dreamenv.real.plugin import families
+from dreamenv.rollouts.pictures import as_recorded
 
 PACKAGES = ("gymnasium", "numpy", "torch", "zarr", "safetensors", "tyro")
 EXTRAS = {
@@ -124,7 +125,7 @@ def _real(render: bool) -> Iterator[Line]:
             yield None, f"{family.name}: {', '.join(env.id for env in family.ids)}"
             continue
         try:
-            env = gymnasium.make(first)
+            env = as_recorded(gymnasium.make(first))
             frame, _ = env.reset(seed=0)
             env.close()
         except DreamEnvError as error:

@@ -52,6 +52,9 @@ class Options:
     last_step: Literal["drop", "repeat"] = "drop"
     """Of formats that do not record the frame after the last action: drop that action, or repeat
     the last frame behind it, so that its reward and end are kept."""
+    every: int = 1
+    """Keep every so many frames; an action is then the tuple of those in between. Models of
+    Minecraft are published for every second frame."""
     episodes: int | None = None
     """Stop when the store holds so many episodes."""
     skip_broken: bool = False
@@ -64,6 +67,7 @@ def run(options: Options) -> int:
         options.source,
         options.out,
         options.format,
+        every=options.every,
         episodes=options.episodes,
         skip_broken=options.skip_broken,
         env=options.env,

@@ -44,8 +44,10 @@ def no_other_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PYTHON, raising=False)
 
 
-def made(actions: str = "all", **arguments: Any) -> gymnasium.Env:
-    return gymnasium.make(NAVIGATE, path=[STAND_IN], actions=actions, arguments=arguments)
+def made(actions: str = "all", every: int = 1, **arguments: Any) -> gymnasium.Env:
+    return gymnasium.make(
+        NAVIGATE, path=[STAND_IN], actions=actions, every=every, arguments=arguments
+    )
 
 
 def test_walking_presses_the_keys_of_the_video_models_data() -> None:
@@ -68,9 +70,9 @@ def test_walking_is_for_minecraft() -> None:
         made("run")
 
 
-@pytest.mark.parametrize("actions", ["all", "walk"])
-def test_the_wanderer_walks_and_turns_and_repeats(actions: str) -> None:
-    env = as_recorded(made(actions))
+@pytest.mark.parametrize(("actions", "every"), [("all", 1), ("walk", 1), ("walk", 2)])
+def test_the_wanderer_walks_and_turns_and_repeats(actions: str, every: int) -> None:
+    env = as_recorded(made(actions, every))
     first, second = (record_episode(env, make_policy("wander:0.5"), 3, 7) for _ in range(2))
     assert np.array_equal(first.action, second.action)
     assert np.array_equal(first.observation, second.observation)
@@ -79,7 +81,8 @@ def test_the_wanderer_walks_and_turns_and_repeats(actions: str) -> None:
     chosen = [policy.act(first.observation[0]) for _ in range(200)]
     assert all(env.action_space.contains(action) for action in chosen)
     if actions == "walk":
-        assert {1, 2, 3} == set(map(int, chosen))
+        assert {1, 2, 3} == set(np.ravel(chosen).tolist())
+        assert np.shape(chosen) == ((200,) if every == 1 else (200, every))
     else:
         assert {bool(action["forward"]) for action in chosen} == {True, False}
         assert np.abs([action["camera"] for action in chosen]).max() < 90

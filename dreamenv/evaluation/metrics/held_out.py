@@ -71,6 +71,7 @@ class HeldOut:
             **self.about,
             "psnr_db": loop.curves("psnr", seed),
             "ssim": loop.curves("ssim", seed),
+            "lpips": loop.curves("lpips", seed) or None,
             "psnr_db_above": {name: loop.margins(name, seed) for name in loop.events},
             "reward_events": {
                 "real_frames": {

@@ -12,6 +12,7 @@ from dreamenv.core.errors import ConfigError, MissingDependencyError
 from dreamenv.real.minecraft.actions import WalkActions
 from dreamenv.real.other_python.env import OtherPythonEnv
 from dreamenv.real.other_python.process import GRACE
+from dreamenv.real.stacked_steps import StackedSteps
 
 PYTHON = "DREAMENV_MINERL_PYTHON"
 """Environment variable that names the interpreter where `python` does not."""
@@ -58,6 +59,7 @@ def make(
     game: str,
     python: str = "",
     actions: str = "all",
+    every: int = 1,
     arguments: dict[str, Any] | None = None,
     path: list[str] | None = None,
     step_seconds: float = 300.0,
@@ -76,6 +78,7 @@ def make(
         python: interpreter that has MineRL, or its virtual environment's folder; "" for that of
             DREAMENV_MINERL_PYTHON, or this one.
         actions: "all", or "walk": forward, left and right with turns of 20 degrees.
+        every: steps at once, with a tuple of as many actions (`StackedSteps`).
         arguments: of MineRL's environment.
         path: folders to import from.
         step_seconds: that a step may take.
@@ -104,7 +107,8 @@ def make(
         render_mode=render_mode,
     )
     try:
-        return WalkActions(env) if actions == "walk" else env
+        taken = WalkActions(env) if actions == "walk" else env
+        return taken if every == 1 else StackedSteps(taken, every)
     except ConfigError:
         env.close()
         raise

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict
 
 from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.real.minecraft.actions import TURN, WalkActions, nothing_pressed
 from dreamenv.real.noise import NoisyPolicy
+from dreamenv.real.stacked_steps import StackedSteps
 
+W = TypeVar("W", bound=gymnasium.Wrapper)
 _REPEATS = 5
 """Steps that a drawn way is kept for."""
 _FORWARD = 0.5
@@ -39,9 +41,12 @@ class Wanderer(NoisyPolicy):
         Raises:
             EnvironmentUsageError: `env` takes other actions than Minecraft's.
         """
-        super().reset(env, seed)
-        space = env.action_space
-        self._walks = isinstance(space, Discrete) and has_wrapper(env, WalkActions)
+        stack = wrapper_of(env, StackedSteps)
+        self._every = 1 if stack is None else stack.every
+        each = env if stack is None else stack.env
+        super().reset(each, seed)
+        space = each.action_space
+        self._walks = wrapper_of(each, WalkActions) is not None
         self._keys = space.spaces if isinstance(space, Dict) else {}
         if not self._walks and not {"forward", "jump", "camera"} <= set(self._keys):
             raise EnvironmentUsageError(
@@ -50,6 +55,11 @@ class Wanderer(NoisyPolicy):
             )
         self._names = getattr(env.unwrapped, "names", {})
         self._left, self._way = 0, 0.0
+
+    def act(self, observation: np.ndarray) -> Any:
+        """The next action, or a tuple of as many as the environment takes at once."""
+        chosen = tuple(NoisyPolicy.act(self, observation) for _ in range(self._every))
+        return chosen[0] if self._every == 1 else chosen
 
     def _choose(self) -> Any:
         if not self._left:
@@ -82,10 +92,10 @@ class Wanderer(NoisyPolicy):
         return action
 
 
-def has_wrapper(env: gymnasium.Env[Any, Any], kind: type[gymnasium.Wrapper]) -> bool:
-    """Whether a wrapper of a kind is around an environment."""
+def wrapper_of(env: gymnasium.Env[Any, Any], kind: type[W]) -> W | None:
+    """The outermost wrapper of a kind around an environment."""
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, kind):
-            return True
+            return env
         env = env.env
-    return False
+    return None

@@ -29,6 +29,7 @@ from dreamenv.rollouts.importers.source import DROP, REPEAT, Item, Said, Source
 from dreamenv.rollouts.journal import read_journal
 from dreamenv.rollouts.pictures import PICTURE
 from dreamenv.rollouts.provenance import Provenance
+from dreamenv.rollouts.thinning import stacked_space, thinned
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
 
 MOST_TOLD = 20
@@ -63,6 +64,7 @@ def import_rollouts(
     out: str | Path,
     format: str = "auto",
     *,
+    every: int = 1,
     episodes: int | None = None,
     skip_broken: bool = False,
     progress: bool = True,
@@ -74,6 +76,8 @@ def import_rollouts(
         source: folder or file of the data set, or id of one of Minari's.
         out: folder of the store.
         format: see `dreamenv.rollouts.importers.formats.FORMATS`; "auto" looks at the files.
+        every: keep every so many frames, with the actions between them stacked
+            (`dreamenv.rollouts.thinning`).
         episodes: stop when the store holds so many.
         skip_broken: leave out episodes that cannot be read, instead of stopping at the first.
         progress: show a progress bar.
@@ -86,6 +90,8 @@ def import_rollouts(
         MissingDependencyError: a package that reads the format is not installed.
     """
     out, told = Path(out), _said(said)
+    if every < 1:
+        raise RolloutError(f"--every must be at least 1, not {every}")
     if episodes is not None and episodes < 1:
         raise RolloutError(f"--episodes must be at least 1, not {episodes}")
     name = recognised(str(source)) if format == "auto" else format
@@ -93,6 +99,8 @@ def import_rollouts(
     told.require_used(kind.uses, name)
     place = str(Path(source).resolve()) if Path(source).exists() else str(source)
     settings = _plain({"source": place, "format": name, **asdict(told)})
+    if every != 1:
+        settings["every"] = every
     known = _known(out, settings)
     opened = kind(place, told)
     done = Imported(True, name)
@@ -100,7 +108,7 @@ def import_rollouts(
     metadata = {"import": {**settings, "data": opened.details}}
     if picture is not None:
         metadata[PICTURE] = picture
-    spaces = _frame_space(opened, told), opened.action_space
+    spaces = _frame_space(opened, told), stacked_space(opened.action_space, every)
     with stop_requested() as stop, RolloutWriter(out, opened.env_id, *spaces, metadata) as writer:
         with progress_bar(title="import", unit=" episodes", show=progress) as bar:
             for item in opened.items():
@@ -112,7 +120,7 @@ def import_rollouts(
                     continue
                 if episodes is not None and writer.num_episodes >= episodes:
                     break
-                _store(item, told, place, writer, done, skip_broken, bar)
+                _store(item, told, every, place, writer, done, skip_broken, bar)
     done.notes = opened.notes()
     return done
 
@@ -120,6 +128,7 @@ def import_rollouts(
 def _store(
     item: Item,
     said: Said,
+    every: int,
     place: str,
     writer: RolloutWriter,
     done: Imported,
@@ -131,7 +140,9 @@ def _store(
         episode = item.load()
         episode.provenance = Provenance(place, item.name, episode.provenance)
         episode.observation = said.fit(episode.observation)
-        check_episode(episode, item.name, writer.observation_space, writer.action_space)
+        each: Any = writer.action_space if every == 1 else writer.action_space[0]  # type: ignore[index]
+        check_episode(episode, item.name, writer.observation_space, each)
+        episode = thinned(episode, every)
     except MissingDependencyError:
         raise
     except RolloutError as error:
