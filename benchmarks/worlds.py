@@ -65,6 +65,7 @@ class World:
 
 WORLDS = {
     "vizdoom": World("Pixels-VizdoomMyWayHome-v1", "VizDoom, MyWayHome"),
+    "luanti": World("Luanti-v0", "Luanti, errands in a meadow"),
     "breakout": World("Pixels-Breakout-v5", "Atari, Breakout, an episode a life", moving=20),
     "breakout-84": World(
         "Pixels-Breakout-v5", "Breakout, 84 by 84", {"size": 84}, moving=20, size=84

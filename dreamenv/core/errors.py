@@ -49,5 +49,9 @@ class InvalidActionError(EnvironmentUsageError, InvalidAction):
     """An action is outside the action space."""
 
 
+class SimulatorError(DreamEnvError, RuntimeError):
+    """A simulator that runs in a process of its own did not start, ended, or does not answer."""
+
+
 class FolderInUseError(DreamEnvError, RuntimeError):
     """Another process is writing to the folder; the message names it."""
