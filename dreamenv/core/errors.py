@@ -38,7 +38,7 @@ class EnvironmentUsageError(DreamEnvError, RuntimeError):
 
 
 class EnvironmentProcessError(EnvironmentUsageError):
-    """An environment that runs in another Python failed there, died, or did not answer."""
+    """An environment that runs in a process of its own failed there, died, or did not answer."""
 
 
 class ResetNeededError(EnvironmentUsageError, ResetNeeded):
@@ -47,10 +47,6 @@ class ResetNeededError(EnvironmentUsageError, ResetNeeded):
 
 class InvalidActionError(EnvironmentUsageError, InvalidAction):
     """An action is outside the action space."""
-
-
-class SimulatorError(DreamEnvError, RuntimeError):
-    """A simulator that runs in a process of its own did not start, ended, or does not answer."""
 
 
 class FolderInUseError(DreamEnvError, RuntimeError):

@@ -23,11 +23,11 @@ from gymnasium.utils.env_checker import check_env
 
 from dreamenv.core.errors import (
     ConfigError,
+    EnvironmentProcessError,
     EnvironmentUsageError,
     InvalidActionError,
     MissingDependencyError,
     ResetNeededError,
-    SimulatorError,
 )
 from dreamenv.real.luanti.game import programs
 from dreamenv.rollouts.policies import make_policy
@@ -165,7 +165,7 @@ def test_a_game_that_ends_is_told_and_started_again(
     # The keeper's command ends with the programs; only the game's own goes on with --go.
     (luanti,) = [process for process, line in using(tmp_path) if " --go" in line]
     os.kill(luanti, signal.SIGKILL)
-    with pytest.raises(SimulatorError, match="Luanti ended"):
+    with pytest.raises(EnvironmentProcessError, match="Luanti ended"):
         env.step(FORWARD)
     assert not using(tmp_path) and not list(tmp_path.iterdir())
     again, _ = env.reset(seed=1)

@@ -49,7 +49,7 @@ class LuantiEnv(gymnasium.Env[np.ndarray, np.int64]):
     Raises:
         ConfigError: unknown render mode, or a size that is none of 32 to 512.
         MissingDependencyError: Luanti or Xvfb is not installed.
-        SimulatorError: Luanti ended or does not answer; the next reset starts it again.
+        EnvironmentProcessError: Luanti ended or does not answer; the next reset starts it again.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}

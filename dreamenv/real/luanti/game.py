@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamenv.core.errors import MissingDependencyError, SimulatorError
+from dreamenv.core.errors import EnvironmentProcessError, MissingDependencyError
 from dreamenv.real.luanti import keeper
 from dreamenv.real.luanti.files import STRIP, write_game
 from dreamenv.real.luanti.screen import Screen
@@ -86,7 +86,7 @@ class Game:
 
     Raises:
         MissingDependencyError: Luanti or Xvfb is not installed.
-        SimulatorError: it does not start; what it logged is told.
+        EnvironmentProcessError: it does not start; what it logged is told.
     """
 
     def __init__(self, size: int) -> None:
@@ -215,7 +215,7 @@ class Game:
         # A process's descriptor is readable when it has ended.
         return self._process is not None and bool(select.select([self._process], [], [], 0)[0])
 
-    def _failed(self, what: str) -> SimulatorError:
+    def _failed(self, what: str) -> EnvironmentProcessError:
         logs = [self._folder / name for name in ("debug.log", "luanti.log", "xvfb.log")]
         lines = [
             line
@@ -226,7 +226,7 @@ class Game:
         ]
         telling = [line for line in lines if "ERROR" in line or "rror:" in line] or lines
         last = " | ".join(line.strip() for line in telling[-5:]) or "nothing"
-        return SimulatorError(f"Luanti {what}. It logged: {last}")
+        return EnvironmentProcessError(f"Luanti {what}. It logged: {last}")
 
 
 def _is_curtain(view: np.ndarray, red: bool) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamenv.core.errors import SimulatorError
+from dreamenv.core.errors import EnvironmentProcessError
 
 _FIELDS = 25
 _BITS, _ROW, _COLOURS = 11, 12, 19
@@ -22,7 +22,7 @@ class Screen:
         path: the file, an X window dump.
 
     Raises:
-        SimulatorError: the file is none, or its pixels are not of four bytes, blue first.
+        EnvironmentProcessError: the file is none, or its pixels are not of four bytes, blue first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,9 @@ class Screen:
         header = struct.unpack(f">{_FIELDS}I", self._memory[: 4 * _FIELDS])
         version, width, height, order = header[1], header[4], header[5], header[7]
         if (version, order, header[_BITS]) != (7, 0, 32):
-            raise SimulatorError(f"{path} holds a picture in a form that is not known: {header}")
+            raise EnvironmentProcessError(
+                f"{path} holds a picture in a form that is not known: {header}"
+            )
         start, row = header[0] + 12 * header[_COLOURS], header[_ROW]
         pixels = np.frombuffer(self._memory, np.uint8, row * height, start)
         self._pixels = pixels.reshape(height, row // 4, 4)[:, :width, 2::-1]
