@@ -27,6 +27,7 @@ VERBS = {
     "export": "write rollouts in a format that others read",
     "inspect": "describe a rollout store and draw some of its frames",
     "train": "train a world model on rollouts",
+    "sharpen": "train a world model's decoder on, until its frames are sharp",
     "train-agent": "train an agent in an environment, dreamt or real",
     "gap": "measure how far to trust what agents do in a dream",
     "life": "measure whether a dream lives, keeps its world and pays",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dreamenv.world_model.open_loop import gradient_energy
 from dreamenv.world_model.preprocessing import to_unit
 
 CELLS = 4
@@ -27,8 +28,7 @@ class Looks:
     """Descriptions of frames, arrays (n, …) or (n, h, …)."""
 
     sharpness: np.ndarray
-    """(…): gradient energy, the mean square of neighbouring pixels' differences in [0, 1], but for
-    an eighth of the frame at every edge: some environments draw a border there that never blurs."""
+    """(…): `dreamenv.world_model.open_loop.gradient_energy`, pixels in [0, 1]."""
     motion: np.ndarray
     """(…): mean absolute difference from the frame before, pixels in [0, 1]."""
     features: np.ndarray
@@ -62,14 +62,9 @@ def _describe(frames: Tensor, before: Tensor) -> tuple[np.ndarray, ...]:
     planes, old = (x.permute(0, 3, 1, 2) for x in (frames, before))
     across = F.pad(planes[..., 1:] - planes[..., :-1], (0, 1))
     down = F.pad(planes[..., 1:, :] - planes[..., :-1, :], (0, 0, 0, 1))
-    rows, columns = (side // 8 for side in planes.shape[2:])
-    inside = (across.square() + down.square())[
-        ..., rows : planes.shape[2] - rows, columns : planes.shape[3] - columns
-    ]
-    energy = inside.mean((1, 2, 3))
     change = (planes - old).abs().mean(1, keepdim=True)
     gradients = (across.abs() + down.abs()).mean(1, keepdim=True)
     pooled = [F.adaptive_avg_pool2d(x, CELLS).flatten(1) for x in (planes, gradients, change)]
     features = torch.cat(pooled[:2], 1)
-    found = energy, change.mean((1, 2, 3)), features, pooled[2]
+    found = gradient_energy(frames), change.mean((1, 2, 3)), features, pooled[2]
     return tuple(part.numpy() for part in found)

@@ -35,11 +35,12 @@ from dreamenv.evaluation.life.report import LifeReport
 from dreamenv.evaluation.life.revisits import CONTEXT, HORIZON, YOUNGEST, dream_revisits
 from dreamenv.evaluation.life.turns import dream_turns, turns_of, turns_to_json
 from dreamenv.evaluation.memory.revisit import revisit
-from dreamenv.evaluation.metrics.held_out_data import describe_store, require_rollouts_of
+from dreamenv.evaluation.metrics.held_out_data import describe_store
 from dreamenv.evaluation.metrics.rewards import read_teacher_forced
 from dreamenv.real.plugin import family_of
 from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.timing import model_time
+from dreamenv.world_model.fitting_rollouts import require_rollouts_of
 from dreamenv.world_model.preprocessing import fit_frames
 
 PROTOCOL = 2

@@ -93,20 +93,25 @@ class Tokenizer(nn.Module):
         generator: torch.Generator | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """Reconstruction error of frames (b, H, W, C) in [0, 1] from slightly noisy latents.
-
-        Mean absolute plus squared error: the first keeps small objects, the second the layout.
-        Pixels count by `weights` (b, H, W) of mean 1, if given.
-        """
+        """`reconstruction_error` of frames (b, H, W, C) in [0, 1] from slightly noisy latents."""
         latents = self.encode_raw(frames)
         noise = torch.randn(latents.shape, generator=generator).to(latents)  # drawn on the CPU
         height, width = frames.shape[-3:-1]
         decoded = self._decode(latents + self.config.latent_noise * noise, grid_of((height, width)))
-        error = decoded[..., :height, :width, :] - frames
-        if weights is None:
-            return error.abs().mean() + 10 * error.square().mean()
-        each = error.abs().mean(-1) + 10 * error.square().mean(-1)
-        return (each * weights).mean()
+        return reconstruction_error(decoded[..., :height, :width, :], frames, weights)
+
+
+def reconstruction_error(decoded: Tensor, frames: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean absolute plus squared error of frames (b, H, W, C).
+
+    The first keeps small objects, the second the layout. Pixels count by `weights` (b, H, W) of
+    mean 1, if given.
+    """
+    error = decoded - frames
+    if weights is None:
+        return error.abs().mean() + 10 * error.square().mean()
+    each = error.abs().mean(-1) + 10 * error.square().mean(-1)
+    return (each * weights).mean()
 
 
 def _covered(images: Tensor) -> Tensor:
