@@ -27,7 +27,7 @@ collect "$HELD_OUT" 2000 "$ROOT/held_out"
     --tokenizer.steps "$TOKENIZER_UPDATES" --tokenizer.batch 32 --tokenizer.learning-rate 1.5e-3 \
     --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" --dynamics.learning-rate 1.5e-3 \
     --objective.self-forcing 0.5 --self-forcing-from 0.4 --objective.pure-noise 0.75
-"$PYTHON" -m scripts.bundle_checkpoint "$ROOT/model" "$OUT" --steps "${STEPS:-1}" \
+"$PYTHON" -m scripts.bundle_checkpoint "$OUT" --runs "$ROOT/model" --steps "${STEPS:-1}" \
     --rollouts "$ROOT/held_out"
 "$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" --clips "$CLIPS"
-"$PYTHON" -m scripts.bundle_checkpoint "$ROOT/model" "$OUT" --card
+"$PYTHON" -m scripts.bundle_checkpoint "$OUT" --runs "$ROOT/model" --card

@@ -29,7 +29,16 @@ collect "$FRAMES" 0 500 "$ROOT/train"
     --latents "$ROOT/latents" ${FROM:+--weights-from "$FROM"} --device "$DEVICE" \
     --threads "$THREADS" --architecture dynamics.landmarks.count=384 sampler.steps=4 \
     --window "$WINDOW" --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" \
-    --dynamics.warmup 30 --dynamics.decay 0.3 --dynamics.ema 0.995 --dynamics.learning-rate 1e-3 \
+    --dynamics.warmup 30 --dynamics.decay 0.3 --dynamics.ema 0.995 --dynamics.learning-rate 1.2e-3 \
     --objective.level-grid 4 --objective.self-forcing 0.17 --self-forcing-from 0 \
     --objective.landmark-share 0.5 --objective.landmark-weight 0.5 \
     --evaluate-every 250 --checkpoint-every 50 --log-every 10
+
+# What the tokens cannot say is drawn in the style of the real frames; then it is bundled.
+"$PYTHON" -m dreamenv sharpen --checkpoint "$ROOT/model" --data "$ROOT/train" \
+    --held-out "$ROOT/held_out" --out "$ROOT/sharp" --device "$DEVICE" --threads "$THREADS" \
+    --decoder.steps "${DECODER_UPDATES:-5000}" --adversary 0.04 --log-every 50
+bundle="$PYTHON -m scripts.bundle_checkpoint ${OUT:=dreamenv/checkpoints/memory_maze_9x9}"
+$bundle --runs "$ROOT/model" "$ROOT/sharp" --rollouts "$ROOT/held_out"
+"$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" --steps 4 2 1
+$bundle --runs "$ROOT/model" "$ROOT/sharp" --card

@@ -123,6 +123,6 @@ def test_misuse_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match="adversary"):
         dataclasses.replace(config, adversary=-1.0)
     assert not Path(config.out).exists()
-    told = ["--checkpoint", "nowhere", "--data", "a", "--held-out", "b", "--out", config.out]
-    assert main(["sharpen", *told]) == 2
-    assert "nowhere" in capsys.readouterr().err
+    told = ["--data", config.data, "--held-out", config.held_out, "--out", config.out]
+    assert main(["sharpen", "--checkpoint", "no/where", *told]) == 2
+    assert "no/where" in capsys.readouterr().err

@@ -31,9 +31,10 @@ FAMILY = Family(
     ),
     owns=lambda env_id: env_id.startswith("MemoryMaze-"),
     dreams={
-        # This model's frames fade into an average one after about 16 steps (docs/results/), so
-        # longer episodes would teach an agent little.
-        "DreamEnv-MemoryMaze-v0": {"checkpoint": "bundled:memory_maze_9x9", "horizon": 32},
+        "DreamEnv-MemoryMaze-v0": {
+            "checkpoint": "bundled:memory_maze_9x9",
+            "horizon": EPISODE_STEPS[9],
+        },
     },
     policies={
         "wandering": Parametrized("dreamenv.real.memory_maze.policies:WanderingPolicy"),
