@@ -1,7 +1,7 @@
 """What version 0.1 left behind is still read, and gives what it gave then.
 
 `version_0_1/` was written by its code, at commit 28bce24: a rollout store of the counting
-environment, what that code read from it (`store.npz`), and dreams of the bundled checkpoint in
+environment, what that code read from it (`store.npz`), an untrained checkpoint, and dreams of it in
 float32 without compiled kernels (`dream.npz`).
 """
 
@@ -22,10 +22,10 @@ ROUNDING = 1
 """Grey levels by which another processor's order of sums may move a pixel."""
 
 
-def test_the_bundled_checkpoint_dreams_what_it_dreamt() -> None:
+def test_a_checkpoint_dreams_what_it_dreamt() -> None:
     with np.load(STORED / "dream.npz") as stored:
         then = dict(stored)
-    env = gymnasium.make("DreamEnv-MemoryMaze-v0", dtype="float32")
+    env = gymnasium.make("DreamEnv-v0", checkpoint=STORED / "checkpoint", dtype="float32")
     frames, rewards = [env.reset(seed=3)[0]], []
     for action in then["actions"]:
         frame, reward, *_ = env.step(int(action))
@@ -39,7 +39,9 @@ def test_a_batch_of_dreams_is_what_it_was() -> None:
     with np.load(STORED / "dream.npz") as stored:
         then = dict(stored)
     with pytest.warns(DeprecationWarning, match="'steps' is called 'denoising_steps' now"):
-        envs = gymnasium.make_vec("DreamEnv-MemoryMaze-v0", 3, dtype="float32", steps=2)
+        envs = gymnasium.make_vec(
+            "DreamEnv-v0", 3, checkpoint=STORED / "checkpoint", dtype="float32", steps=2
+        )
     frames = [envs.reset(seed=[5, 6, 7])[0]]
     frames += [envs.step(actions)[0] for actions in then["vector_actions"]]
     assert differs(np.stack(frames), then["vector"]) <= ROUNDING
