@@ -44,8 +44,8 @@ def truncated_after(env: Any, action: Any) -> int:
 
 def test_the_specification_names_the_horizon() -> None:
     env = gymnasium.make("DreamEnv-MemoryMaze-v0")
-    assert env.spec is not None and env.spec.max_episode_steps == 32
-    assert env.get_wrapper_attr("horizon") == 32
+    assert env.spec is not None and env.spec.max_episode_steps == 1000
+    assert env.get_wrapper_attr("horizon") == 1000
     # Nobody else truncates, so that a longer horizon than the id's is not cut short.
     assert not isinstance(env, TimeLimit)
     longer = gymnasium.make("DreamEnv-MemoryMaze-v0", horizon=40)
