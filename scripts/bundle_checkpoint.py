@@ -66,7 +66,7 @@ def card(
         "code.\n"
     )
     yield "## Training\n"
-    if source := provenance["training"].get("weights_from"):
+    if source := _read(runs, "history.jsonl")[0]["config"].get("weights_from"):
         yield (
             f"Begun with the weights of `{source}` as they were then, its tokenizer included; a "
             "memory by place (landmarks) was added to them.\n"
