@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--spawns", type=int, default=256, help="starting points drawn from it")
     parser.add_argument("--spawn-frames", type=int, default=20, help="real frames of each")
     parser.add_argument(
-        "--near-rewards", type=float, default=0.25, help="share of them just before a reward"
+        "--near-rewards", type=float, default=0.5, help="share of them just before a reward"
     )
     parser.add_argument("--context-noise", type=float, default=0.0)
     parser.add_argument("--results", type=Path, default=Path("docs/results/open_loop.json"))

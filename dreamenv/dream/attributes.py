@@ -28,6 +28,7 @@ FIXED = (
     "observation",
     "min_trust",
     "spawns",
+    "near_rewards",
 )
 """Arguments that cannot be changed once an environment is made."""
 

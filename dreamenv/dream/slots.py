@@ -16,6 +16,7 @@ from dreamenv.dream.forged import generators_of, require_possible
 from dreamenv.dream.loading import LoadedWorldModel
 from dreamenv.dream.random_streams import Generators, RandomStreams
 from dreamenv.dream.reset_options import Beginning
+from dreamenv.dream.spawn_choice import SpawnChoice
 from dreamenv.dream.start_states import StartState, StartStates, observe_contexts
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.trust import Trust
@@ -34,6 +35,7 @@ class Slots:
         count: N.
         loaded: the world model.
         start_states: of the spawns where dreams begin.
+        choice: draws one of them.
         trust: of the checkpoint, for the denoising passes that are made.
         shows_memory: whether features are wanted on the host.
 
@@ -55,11 +57,12 @@ class Slots:
         count: int,
         loaded: LoadedWorldModel,
         start_states: StartStates,
+        choice: SpawnChoice,
         trust: Trust,
         shows_memory: bool,
     ) -> None:
         self.loaded, self.spawns, self._start_states = loaded, start_states.spawns, start_states
-        self._calibration, self._shows_memory = trust, shows_memory
+        self._choice, self._calibration, self._shows_memory = choice, trust, shows_memory
         model = loaded.model
         # Noise under which frames are remembered is drawn only where there is some.
         self._draws = 2 if model.config.sampler.context_noise else 1
@@ -94,7 +97,7 @@ class Slots:
         starts: list[tuple[list[int], StartState]] = []
         if beginning.context is None:
             if beginning.spawn is None:
-                draws = [self._generator(i).integers(len(contexts)) for i in slots.tolist()]
+                draws = [self._choice.draw(self._generator(i)) for i in slots.tolist()]
                 chosen = np.array(draws)
             else:
                 chosen = beginning.spawn[slots]

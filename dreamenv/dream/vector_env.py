@@ -44,6 +44,7 @@ from dreamenv.dream.reset_options import Beginning, read_options
 from dreamenv.dream.restorable import Restorable
 from dreamenv.dream.slots import Slots
 from dreamenv.dream.spaces import OBSERVATIONS, action_space, observation_space
+from dreamenv.dream.spawn_choice import SpawnChoice
 from dreamenv.dream.spawns import Spawns
 from dreamenv.dream.start_states import StartStates
 from dreamenv.dream.viewer import Window
@@ -91,6 +92,8 @@ class DreamVectorEnv(SharedAttributes, Restorable, VectorEnv):
             probabilities.
         min_trust: truncate episodes whose trust falls below; from 0 to 1.
         spawns: where episodes begin, instead of the checkpoint's own spawns.
+        near_rewards: share of the episodes, from 0 to 1, that begin shortly before a reward: where
+            rewards are rare, agents learn sooner. By default all spawns are equally likely.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged, or has no spawns; or `min_trust` is
@@ -123,6 +126,7 @@ class DreamVectorEnv(SharedAttributes, Restorable, VectorEnv):
         reward: str = "likeliest",
         min_trust: float | None = None,
         spawns: Spawns | None = None,
+        near_rewards: float | None = None,
     ) -> None:
         self.num_envs = whole_number("num_envs", num_envs)
         self.horizon = horizon
@@ -137,6 +141,7 @@ class DreamVectorEnv(SharedAttributes, Restorable, VectorEnv):
         self.min_trust = None if min_trust is None else share("min_trust", min_trust)
         self._device, self._dtype = device_name(device), dtype
         self._own_spawns = own_spawns(spawns)
+        self.near_rewards = None if near_rewards is None else share("near_rewards", near_rewards)
         self.autoreset_mode = autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         bundled = str(a_folder("checkpoint", checkpoint)).startswith(BUNDLED)
@@ -170,7 +175,8 @@ class DreamVectorEnv(SharedAttributes, Restorable, VectorEnv):
         self._tells_trust = trust.calibrated
         shows_memory, human = self.observation == "memory", self.render_mode == "human"
         self._window = Window("DreamEnv", self.metadata["render_fps"]) if human else None
-        self._slots = Slots(self.num_envs, self.loaded, starts, trust, shows_memory)
+        choice = SpawnChoice(self.spawns, self.near_rewards)
+        self._slots = Slots(self.num_envs, self.loaded, starts, choice, trust, shows_memory)
 
     @renamed_arguments(**RENAMED)
     def _remade(self, num_envs: int, **changes: Any) -> DreamVectorEnv:
@@ -187,6 +193,7 @@ class DreamVectorEnv(SharedAttributes, Restorable, VectorEnv):
             "reward": self.reward,
             "min_trust": self.min_trust,
             "spawns": self._own_spawns,
+            "near_rewards": self.near_rewards,
         }
         return DreamVectorEnv(num_envs, **arguments | changes)
 

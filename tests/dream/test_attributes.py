@@ -127,7 +127,7 @@ def test_slots_are_asked_for_attributes_and_methods() -> None:
             env.set_attr("horizon", values)
     with pytest.raises(ConfigError, match="horizon must be a whole number"):
         env.set_attr("horizon", 2.5)
-    for fixed in ("denoising_steps", "num_envs", "min_trust"):
+    for fixed in ("denoising_steps", "num_envs", "min_trust", "near_rewards"):
         with pytest.raises(ConfigError, match=f"'{fixed}' is fixed when.*fork"):
             env.set_attr(fixed, 1)
     for together in ("reset", "step", "set_state", "fork", "close"):

@@ -26,6 +26,7 @@ SET_HERE = (
     "max_episode_steps",
     "autoreset_mode",
     "spawns",
+    "near_rewards",
     "observation",
     "min_trust",
 )
