@@ -27,7 +27,7 @@ def main() -> None:
 
 def tables() -> dict[str, str]:
     """Name → Markdown."""
-    makers = {"faults": faults, "fuzz": fuzz, "bounded": bounded}
+    makers = {"faults": faults, "fuzz": fuzz, "bounded": bounded, "cluster": cluster}
     made = {}
     for name, make in makers.items():
         path = DOCS / "results" / f"{name}.json"
@@ -51,6 +51,12 @@ def faults(result: dict[str, Any]) -> str:
 
 def _rounds(counts: dict[str, Any] | None) -> str:
     return "–" if counts is None else f"{counts['same']} of {counts['rounds']}"
+
+
+def cluster(result: dict[str, Any]) -> str:
+    """Rounds on a cluster that ended in the result of one machine."""
+    rows = [[f"`{name}`", _rounds(counts)] for name, counts in result["subjects"].items()]
+    return _table(["two nodes, one killed", "same result, of rounds"], rows)
 
 
 def fuzz(result: dict[str, Any]) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
+
+from tyro.conf import arg
 
 from dreamenv.cli.options import command_line
+from dreamenv.core.backends import LOCAL, Backend
 from dreamenv.core.errors import ConfigError, DreamEnvError
 from dreamenv.core.interruption import INTERRUPTED
 from dreamenv.core.ranges import require_ranges
@@ -38,7 +43,13 @@ class Options:
     minutes: float | None = None
     """Begin no job after so many minutes."""
     workers: int = 1
-    """Processes that collect rollouts."""
+    """Processes that collect rollouts; on a cluster they do jobs too, one each at a time."""
+    where: Annotated[Backend, arg(name="")] = LOCAL
+    """Where they run."""
+    job_cpus: int = 1
+    """Cores and threads of each job on a cluster."""
+    job_gpus: float = 0.0
+    """GPUs of each job on a cluster."""
     list: bool = False
     """Only print every job and its state."""
     report: bool = False
@@ -55,6 +66,7 @@ class Options:
 def run(args: Options) -> int:
     """Work through the queue and render: 0 if nothing failed, 1 if some job did, 130 if stopped."""
     # Imported late, so that --help and mistyped options need not wait for torch.
+    from experiments.crew import ClusterCrew
     from experiments.grid import Grid
     from experiments.preparation import prepare
     from experiments.queue import run_queue
@@ -63,7 +75,9 @@ def run(args: Options) -> int:
     from experiments.work import train_and_measure
 
     require_ranges(
-        args, {"workers": 1, "jobs_limit": 0, "minutes": 0.0}, optional=("jobs_limit", "minutes")
+        args,
+        {"workers": 1, "jobs_limit": 0, "minutes": 0.0, "job_cpus": 1, "job_gpus": 0.0},
+        optional=("jobs_limit", "minutes"),
     )
     if any(seed < 0 for seed in args.seeds):
         raise ConfigError(f"seeds must not be negative: {args.seeds}")
@@ -84,10 +98,14 @@ def run(args: Options) -> int:
     try:
         if not args.report and any(job.scores() is None for job in jobs):
             with _sigterm_as_sigint():
-                prepare(grid, args.workers)
-                failed = run_queue(
-                    jobs, lambda job: train_and_measure(grid, job), args.jobs_limit, args.minutes
-                ).failed
+                prepare(grid, args.workers, args.where)
+                if args.where.is_local:
+                    work = functools.partial(train_and_measure, grid)
+                    failed = run_queue(jobs, work, args.jobs_limit, args.minutes).failed
+                else:
+                    size = min(args.workers, len(jobs))
+                    with ClusterCrew(grid, args.where, size, args.job_cpus, args.job_gpus) as crew:
+                        failed = run_queue(jobs, crew, args.jobs_limit, args.minutes).failed
         for path in write_report(grid, results, page, cost):
             print(f"written: {path}")
     except KeyboardInterrupt:

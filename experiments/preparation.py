@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from dreamenv.core.backends import LOCAL, Backend
 from dreamenv.core.device import pick_device
 from dreamenv.core.errors import DreamEnvError, RolloutError
 from dreamenv.core.files import atomic_write_json
@@ -33,8 +34,11 @@ from experiments.queue import Say
 from experiments.suite import Rollouts
 from experiments.tasks import draw
 
+PREPARED = "tasks_drawn.json"
+"""A file of the grid's folder, once it is prepared."""
 
-def prepare(grid: Grid, workers: int = 1, say: Say = print) -> None:
+
+def prepare(grid: Grid, workers: int = 1, backend: Backend = LOCAL, say: Say = print) -> None:
     """Make whatever is not there yet; one process does, others on the same folder wait for it.
 
     Raises:
@@ -44,7 +48,7 @@ def prepare(grid: Grid, workers: int = 1, say: Say = print) -> None:
     """
     with _alone(grid, say):
         for rollouts in grid.suite.rollouts.values():
-            _collect(grid, rollouts, workers, say)
+            _collect(grid, rollouts, workers, say, backend)
         _draw_tasks(grid)
         if not grid.suite.tokenizer_from:
             _train_tokenizer(grid, say)
@@ -63,7 +67,7 @@ def _alone(grid: Grid, say: Say) -> Iterator[None]:
         yield
 
 
-def _collect(grid: Grid, rollouts: Rollouts, workers: int, say: Say) -> None:
+def _collect(grid: Grid, rollouts: Rollouts, workers: int, say: Say, backend: Backend) -> None:
     path = grid.store(rollouts)
     settings = CollectSettings(
         rollouts.env_id,
@@ -89,6 +93,7 @@ def _collect(grid: Grid, rollouts: Rollouts, workers: int, say: Say) -> None:
         settings.seed,
         settings.env_kwargs,
         record_info=settings.record_info,
+        backend=backend,
     )
     if not complete:
         raise KeyboardInterrupt
@@ -100,7 +105,7 @@ def _draw_tasks(grid: Grid) -> None:
     Raises:
         RolloutError: names the task.
     """
-    path = grid.out / "tasks_drawn.json"
+    path = grid.out / PREPARED
     drawn: list[str] = read_json(path) if path.exists() else []
     suite = grid.suite
     for cell in suite.cells:

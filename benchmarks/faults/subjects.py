@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,26 @@ def train_agent_in(shared: Path, folder: Path) -> list[str]:
     return ["train-agent", "--env", ENV, "--out", str(folder), *sizes, "--threads", "1", *fast]
 
 
+def gap_into(shared: Path, folder: Path) -> list[str]:
+    """Arguments of a gap report with two workers."""
+    worlds = ["--real", ENV, "--dream", "DreamEnv-v0"]
+    dream = ["--dream-kwargs", f"checkpoint={shared / 'model'}", "dtype=float32"]
+    sizes = ["--spawns", "2", "--horizon", "8", "--clips", "0", "--match-tolerance", "255"]
+    agents = ["--agents", "random", "sticky:0.9", "--workers", "2"]
+    return ["gap", *worlds, *dream, *sizes, *agents, "--out", str(folder)]
+
+
+def compare_in(shared: Path, folder: Path) -> list[str]:
+    """Arguments of a comparison of two models on rollouts that are there."""
+    cells = ["--only", "causal_window", "block_1", "--rollouts", str(shared / "rollouts")]
+    return ["compare", "--suite", "debug", *cells, "--out", str(folder)]
+
+
+def import_into(shared: Path, folder: Path) -> list[str]:
+    """Arguments of an import."""
+    return ["import", str(shared / "exported"), "--out", str(folder)]
+
+
 def all_files(folder: Path) -> str:
     """A digest of every byte and every name."""
     digest = hashlib.sha256()
@@ -85,6 +106,22 @@ def agent_weights(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def report(folder: Path) -> str:
+    """A digest of a gap report's figures, and of the episodes that it keeps."""
+    told = json.loads((folder / "gap.json").read_text("utf-8"))
+    del told["command"]  # it names the folder
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest() + all_files(folder / "episodes")
+
+
+def scores(folder: Path) -> str:
+    """A digest of what a comparison has measured, without seconds."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("jobs/*/*/scores.json")):
+        told = json.loads(path.read_text("utf-8"))
+        digest.update(json.dumps([told["cell"], told["fingerprint"], told["tasks"]]).encode())
+    return digest.hexdigest()
+
+
 def _add(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         digest.update(value.contiguous().numpy().tobytes())
@@ -103,9 +140,25 @@ def _both_stores(shared: Path) -> list[list[str]]:
     return [collect_into(shared / "train", 120, 1), collect_into(shared / "held_out", 120, 2)]
 
 
+def _model(shared: Path) -> list[list[str]]:
+    return [*_both_stores(shared), train_in(shared, shared / "model")]
+
+
+def _rollouts_of_the_suite(shared: Path) -> list[list[str]]:
+    return [[*compare_in(shared, shared / "prepared"), "--jobs-limit", "0"]]
+
+
+def _data_set(shared: Path) -> list[list[str]]:
+    exported = ["export", str(shared / "train"), "--to", "npz", "--out", str(shared / "exported")]
+    return [collect_into(shared / "train", 600, 1), exported]
+
+
 SUBJECTS = {
     "collect": Subject(lambda _, folder: collect_into(folder, 240, 0), all_files, workers=True),
     "train": Subject(train_in, training_states, _both_stores),
     "train-agent": Subject(train_agent_in, agent_weights, resumed=("--resume",)),
+    "gap": Subject(gap_into, report, _model, workers=True),
+    "compare": Subject(compare_in, scores, _rollouts_of_the_suite),
+    "import": Subject(import_into, all_files, _data_set),
 }
 """Name → command."""

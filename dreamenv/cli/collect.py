@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import arg
 
 from dreamenv.agents.collecting import SavedAgents
 from dreamenv.cli import INTERRUPTED
+from dreamenv.core.backends import LOCAL, Backend
 from dreamenv.core.errors import RolloutError
 from dreamenv.real.plugin import collecting
 from dreamenv.rollouts.collect import STEP_TIMEOUT, collect, stored_steps
@@ -32,6 +35,8 @@ class Options:
     episodes. By default those that the family names for the environment, else sticky."""
     workers: int = 1
     """Processes, each with its own environment."""
+    where: Annotated[Backend, arg(name="")] = LOCAL
+    """Where they run."""
     seed: int | None = None
     """Number of the stream that the episodes' seeds are from: the same gives the same episodes,
     stores of different ones share none. By default a new store gets a fresh one and notes it."""
@@ -68,6 +73,7 @@ def run(options: Options) -> int:
         step_timeout=options.step_timeout,
         agents=SavedAgents(options.trust_agent, options.agent_memory),
         image_key=options.image_key,
+        backend=options.where,
     )
     if not complete:
         print("interrupted; run the same command again to continue")

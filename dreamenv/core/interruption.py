@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -114,13 +115,18 @@ def leave_signals_to_parent() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def end_with_parent() -> None:
-    """In a worker of `multiprocessing`: end as soon as the parent is gone, however it went."""
+def end_with_parent(patience: float = 0.0) -> None:
+    """In a worker of `multiprocessing`: end when the parent is gone, however it went.
+
+    Args:
+        patience: seconds that the worker has to end by itself before.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
         parent.join()
+        time.sleep(patience)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dreamenv.core.backends import LOCAL, Backend
 from dreamenv.core.errors import RolloutError
 from dreamenv.core.interruption import stop_requested
 from dreamenv.core.progress import progress_bar
@@ -34,7 +35,7 @@ from dreamenv.rollouts.pictures import PICTURE
 from dreamenv.rollouts.policies import AgentLoader
 from dreamenv.rollouts.seeds import SEED_RANGE, fresh_stream
 from dreamenv.rollouts.settings import CollectSettings, require_same_settings, stored_settings
-from dreamenv.rollouts.worker_pool import WorkerPool
+from dreamenv.rollouts.worker_pool import RecordingPool
 from dreamenv.rollouts.writer import JOURNAL, RolloutWriter
 
 # Finished episodes may have to wait for a slower, earlier one: at most this many per worker.
@@ -63,6 +64,7 @@ def collect(
     *,
     agents: AgentLoader | None = None,
     image_key: str = "",
+    backend: Backend = LOCAL,
 ) -> bool:
     """Record whole episodes until the store at `out` holds at least `frames` steps.
 
@@ -92,6 +94,8 @@ def collect(
             agents=dreamenv.SavedAgents(trust=True) also those whose files could run code.
         image_key: of the entry of `Dict` observations that is the frame, such as "camera/front";
             it may be left out where one entry alone is a picture.
+        backend: where the workers run, such as `Backend("ray", "head:6379")`: the episodes are
+            the same.
 
     Returns:
         True when the store holds `frames` steps, False if SIGINT or SIGTERM came before.
@@ -126,7 +130,10 @@ def collect(
         check_settings(settings)
     if steps >= frames:
         return True
-    with stop_requested() as stop, WorkerPool(settings, workers, stop, step_timeout) as pool:
+    with (
+        stop_requested() as stop,
+        RecordingPool(settings, workers, stop, step_timeout, backend) as pool,
+    ):
         made = pool.wait_until_ready()
         if made is None:
             return False
@@ -143,7 +150,7 @@ class _Filling:
     """One run of a collection, from results in any order to commits in order."""
 
     def __init__(
-        self, pool: WorkerPool, writer: RolloutWriter, settings: CollectSettings, bar: tqdm
+        self, pool: RecordingPool, writer: RolloutWriter, settings: CollectSettings, bar: tqdm
     ) -> None:
         self._pool, self._writer, self._settings, self._bar = pool, writer, settings, bar
         limit = env_limit(settings.env_id, settings.env_kwargs)

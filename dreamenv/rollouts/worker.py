@@ -1,77 +1,68 @@
-"""A collection worker: a process that owns one environment and sends back finished episodes."""
+"""What lives in a worker of a collection: one environment, of which it records episodes."""
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import signal
-from multiprocessing.connection import Connection
-from pathlib import Path
+from typing import NamedTuple
 
 import gymnasium
 
-from dreamenv.core.errors import DreamEnvError, RolloutError
-from dreamenv.core.interruption import leave_signals_to_parent
+from dreamenv.core.errors import RolloutError
+from dreamenv.core.worker_process import Note
 from dreamenv.rollouts.episode import Episode
 from dreamenv.rollouts.failure import EpisodeError, Failure, failure_of
 from dreamenv.rollouts.pictures import FrameObservation, as_recorded
 from dreamenv.rollouts.policies import Policy, make_policy
-from dreamenv.rollouts.progress import Progress
 from dreamenv.rollouts.recording import record_episode
 from dreamenv.rollouts.settings import CollectSettings
 from dreamenv.rollouts.spaces import require_action_space
 
 
-def run_worker(
-    connection: Connection, settings: CollectSettings, progress: Progress, dump: Path
-) -> None:
-    """Record the episodes whose indices arrive on `connection`, until it is closed.
+class Made(NamedTuple):
+    """What the workers of a collection have made."""
 
-    Sends ("ready", *what it has made) once (`dreamenv.rollouts.worker_pool.Made`), then ("done",
-    Episode or Failure) for each, or ("error", message) if there is no point in going on.
+    frames: gymnasium.Space
+    """The space of the frames that are recorded."""
+    actions: gymnasium.Space
+    picture: dict[str, str] | None
+    """What frames are taken from (`Picture.told`), None if observations are frames."""
+
+
+class Recorder:
+    """An environment, and what acts in it.
 
     Args:
-        connection: to the parent.
         settings: what to record.
-        progress: where to note every step.
-        dump: file for the stack of a process that crashes, or is asked for it by SIGUSR1.
+        note: is told every step.
+
+    Raises:
+        Exception: no environment can be made, or a policy does not fit it.
     """
-    leave_signals_to_parent()  # a worker stops when its pipe closes
-    with open(dump, "w", encoding="utf-8") as file:
-        faulthandler.enable(file, all_threads=False)
-        if hasattr(faulthandler, "register"):  # not on Windows
-            faulthandler.register(signal.SIGUSR1, file, all_threads=False)
-        try:
-            _serve(connection, settings, progress)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            pass  # the parent is gone, and with it the reason to go on
-        except Exception as error:
-            known = isinstance(error, DreamEnvError)
-            with contextlib.suppress(BrokenPipeError):
-                text = str(error) if known else f"{type(error).__name__}: {error}"
-                connection.send(("error", text))
-        finally:
-            faulthandler.disable()
-            if hasattr(faulthandler, "unregister"):
-                faulthandler.unregister(signal.SIGUSR1)
 
+    def __init__(self, settings: CollectSettings, note: Note) -> None:
+        self._settings, self._note = settings, note
+        self._env = _make(settings)
+        self._policies = _policies(settings, self._env)
 
-def _serve(connection: Connection, settings: CollectSettings, progress: Progress) -> None:
-    env = _make(settings)
-    try:
-        policies = _policies(settings, env)
+    def told(self) -> Made:
+        """What was made."""
+        env = self._env
         picture = env.picture.told if isinstance(env, FrameObservation) else None
-        connection.send(("ready", env.observation_space, env.action_space, picture))
-        while (index := connection.recv()) is not None:
-            result = _record(env, policies, settings, index, progress)
-            connection.send(("done", result))
-            if isinstance(result, Failure):
-                # Whatever the failure left behind must not reach the next episode.
-                with contextlib.suppress(Exception):
-                    env.close()
-                env = _make(settings)
-    finally:
-        env.close()
+        return Made(env.observation_space, env.action_space, picture)
+
+    def do(self, index: int) -> Episode | Failure:
+        """Record episode `index`."""
+        result = _record(self._env, self._policies, self._settings, index, self._note)
+        if isinstance(result, Failure):
+            # Whatever the failure left behind must not reach the next episode.
+            with contextlib.suppress(Exception):
+                self._env.close()
+            self._env = _make(self._settings)
+        return result
+
+    def close(self) -> None:
+        """Free the environment."""
+        self._env.close()
 
 
 def _make(settings: CollectSettings) -> gymnasium.Env:
@@ -101,7 +92,7 @@ def _record(
     policies: dict[str, Policy],
     settings: CollectSettings,
     index: int,
-    progress: Progress,
+    note: Note,
 ) -> Episode | Failure:
     seed, spec, policy_seed = settings.draw(index)
     try:
@@ -112,7 +103,7 @@ def _record(
             policy_seed,
             settings.max_episode_steps,
             settings.record_info,
-            progress.note,
+            note,
         )
     except EpisodeError as error:
         return failure_of(error, index, seed, spec)

@@ -63,6 +63,7 @@ def test_extras_are_the_promised_ones() -> None:
         "memory-maze",
         "agents",
         "hub",
+        "ray",
         "play",
         "minari",
         "lerobot",

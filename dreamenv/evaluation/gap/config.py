@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from tyro.conf import arg
+
+from dreamenv.core.backends import LOCAL, Backend
 from dreamenv.core.deprecation import renamed_arguments
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.ranges import require_ranges
@@ -75,6 +78,8 @@ class GapConfig:
     workers: int = 1
     """Copies of the real environment; more than one are processes of their own, spawned: measure
     below `if __name__ == "__main__":` in a script."""
+    where: Annotated[Backend, arg(name="")] = LOCAL
+    """Where they run."""
     trust_agent: bool = False
     """Load zips of Stable-Baselines3, though that runs whatever code their authors put there;
     agents that dreamenv saved are plain data and need no trust."""

@@ -117,7 +117,7 @@ def play_full_episodes(
         with ExitStack() as stack:
             there = pool
             if venue.world is not here:
-                there = stack.enter_context(PlayerPool(venue.world, pool.workers))
+                there = stack.enter_context(PlayerPool(venue.world, pool.workers, pool.backend))
             returns = _play(full, venue.world, venue.steps, there, cache, progress)
         transfer = Transfer(venue.env_id, venue.steps, full.contenders, returns, full.seed)
         found.append(transfer.to_json())

@@ -52,7 +52,7 @@ def measure_gap(config: GapConfig, kept: Path | None = None) -> GapReport:
         print(f"{config.real}: {plan.world.resized}", file=sys.stderr)
     seed, progress = config.seed, config.progress
     transfer = None
-    with PlayerPool(plan.world, config.workers) as pool:
+    with PlayerPool(plan.world, config.workers, config.where) as pool:
         pairs = play_pairs(plan.pairing, plan.dreams, plan.world, pool, cache, progress=progress)
         if plan.full is not None:
             transfer = play_full_episodes(plan.full, plan.world, pool, cache, progress=progress)

@@ -79,6 +79,7 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
         "from dreamenv.evaluation.gap import worker_pool\n"
         "class Player:\n"
         "    def __init__(self, world): pass\n"
+        "    def close(self): pass\n"
         "    def wait(self, seconds):\n"
         "        os.write(1, f'{os.getpid()}\\n'.encode()); time.sleep(seconds)\n"
         "worker_pool.RealPlayer = Player\n"
@@ -115,3 +116,13 @@ def test_workers_of_a_killed_report_end_too(tmp_path: Path) -> None:
     process.kill()
     process.communicate(timeout=120)
     assert all(map(is_gone, workers))
+
+
+def test_what_a_killed_worker_was_doing_is_done_by_another(tmp_path: Path) -> None:
+    process, workers = started(tmp_path)
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.stdout is not None
+    other = int(process.stdout.readline())
+    process.kill()
+    process.communicate(timeout=120)
+    assert other not in workers and is_gone(other)
