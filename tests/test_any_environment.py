@@ -20,6 +20,7 @@ from gymnasium.spaces import Box
 from dreamenv import DreamEnv, GapConfig, TrainConfig, WithFrames, WithMemory, measure_gap
 from dreamenv.agents import AgentConfig, train_agent
 from dreamenv.cli import main
+from dreamenv.core.errors import ConfigError
 from dreamenv.core.frames import fit_frames
 from dreamenv.training.config import StageConfig
 from dreamenv.training.train import train_world_model
@@ -160,6 +161,17 @@ def test_an_agent_of_the_dream_plays_the_real_environment_as_it_is(
 
 def test_nested_actions_are_played_in_both_worlds(checkpoint_of: Any) -> None:
     _gap(CASES["nested"], checkpoint_of("nested"), ("random", "sticky:0.5"))
+
+
+def test_arguments_that_are_missing_are_told_and_not_taken_from_the_checkpoint(
+    checkpoint_of: Any,
+) -> None:
+    """They could name a program, and a checkpoint may be a stranger's."""
+    case, folder = CASES["nested"], checkpoint_of("nested")
+    assert read_config(folder)[1]["env_kwargs"] == case.kwargs
+    with pytest.raises(ConfigError, match="its rollouts were made with --real-kwargs") as caught:
+        _gap(case._replace(actions="buttons"), folder, ("random",))
+    assert json.dumps(case.kwargs, sort_keys=True) in str(caught.value)
 
 
 def _gap(case: Case, folder: Path, agents: tuple[str, ...]) -> dict[str, Any]:

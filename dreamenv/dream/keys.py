@@ -45,13 +45,12 @@ def keys_to_action(env_id: str, actions: Space) -> Keys:
             f"there are no default keys for actions from {actions}; "
             "give play(env, keys_to_action=...) your own"
         )
-    family = family_of(env_id)
+    family, start = family_of(env_id), int(actions.start)
     if family is not None and family.keys and _are_of(family, actions):
-        return dict(family.keys)
-    start = int(actions.start)
+        return {codes: start + action for codes, action in family.keys.items()}
     return {(ord(key),): start + i for i, key in enumerate(_PLAIN[: int(actions.n)])}
 
 
 def _are_of(family: Family, actions: Discrete) -> bool:
-    """Whether these are the usual actions of the family."""
-    return bool(family.actions) and actions == Discrete(len(family.actions))
+    """Whether these are the usual actions of the family, wherever their numbers begin."""
+    return bool(family.actions) and int(actions.n) == len(family.actions)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,6 +52,9 @@ class LoadedWorldModel:
     """SHA-256 of the weights, by which a saved dream knows the model it belongs to."""
     env_id: str
     """The real environment that the model learned."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """What that environment was made with for the rollouts that the model learned from. To be
+    told, and never used unasked: a checkpoint may be a stranger's, and these can name a program."""
     _trust: dict[int | None, Trust] = field(default_factory=dict)
 
     @cached_property
@@ -139,7 +144,9 @@ def _load(
         if isinstance(module, nn.Linear | nn.Conv2d) and id(module) not in exact:
             module.to(model.compute_dtype)  # once, where autocast would do it at every step
     env_id = str(checkpoint.provenance.get("env_id", ""))
-    return LoadedWorldModel(model, folder, checkpoint.fingerprint, env_id)
+    kwargs = checkpoint.provenance.get("env_kwargs")
+    kwargs = kwargs if isinstance(kwargs, Mapping) else {}
+    return LoadedWorldModel(model, folder, checkpoint.fingerprint, env_id, kwargs)
 
 
 def _fast_bfloat16(device: str) -> bool:

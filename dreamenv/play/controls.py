@@ -57,8 +57,9 @@ def controls(space: Space, env_id: str, keys: Mapping[Any, int] | None = None) -
     family = family_of(env_id)
     start, count = int(space.start), int(space.n)
     names = [str(start + i) for i in range(count)]
-    if family is not None and len(family.actions) == count and not start:
-        names, keys = [_readable(name) for name in family.actions], family.keys or keys
+    if family is not None and len(family.actions) == count:
+        names = [_readable(name) for name in family.actions]
+        keys = {codes: start + action for codes, action in family.keys.items()} or keys
     if not keys:
         plain: Keys = {(ord(key),): start + i for i, key in enumerate(PLAIN[:count])}
         keys = plain
@@ -77,7 +78,7 @@ def idle_action(space: Space, env_id: str) -> int | list[float]:
         return [number for _, leaf in leaves_of(space) for number in _rest_of(leaf)]
     family = family_of(env_id)
     if family is not None and len(family.actions) == space.n and "noop" in family.actions:
-        return family.actions.index("noop")
+        return int(space.start) + family.actions.index("noop")
     return int(space.start)
 
 

@@ -74,12 +74,12 @@ class Family:
     """Scripted agents that see what any agent sees → module:class, called with a name, the action
     space and a seed (`dreamenv.agents.loading.Agent`)."""
     actions: tuple[str, ...] = ()
-    """What action 0, 1, … of the usual action space is called."""
+    """What the actions of the usual action space are called, from its first."""
     turning: tuple[str, ...] = ()
     """Names of the actions that turn left by a step, turn right by as much, and rest; empty where
     there are none, and turning away and back is then not measured."""
     keys: Mapping[tuple[int, ...], int] = field(default_factory=dict)
-    """Keys for `gymnasium.utils.play` → action; empty for plain ones."""
+    """Keys for `gymnasium.utils.play` → action, counted from the first; empty for plain ones."""
     pose: tuple[str, ...] = ()
     """Infos that together make up the pose, if it tells one."""
     with_pose: str = ""

@@ -79,6 +79,17 @@ def stored_settings(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {**_FORMERLY, **stored}
 
 
+def collected_with(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that the environment of a store was made with, by the store's metadata.
+
+    Without a limit of steps, which is that of the episodes collected and no trait of the world.
+    """
+    stored = metadata.get("collect")
+    kwargs = stored.get("env_kwargs") if isinstance(stored, Mapping) else None
+    kwargs = dict(kwargs) if isinstance(kwargs, Mapping) else {}
+    return {name: value for name, value in kwargs.items() if name != "max_episode_steps"}
+
+
 def require_same_settings(
     stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from dreamenv.core.errors import DreamEnvError
 from dreamenv.core.files import remove_unfinished
 from dreamenv.core.locks import hold_folder
 from dreamenv.dream.spawns import write_spawns
+from dreamenv.rollouts.settings import collected_with
 from dreamenv.training.config import TrainConfig
 from dreamenv.training.data import LatentWindows
 from dreamenv.training.held_out import held_out_clips
@@ -123,6 +124,7 @@ def _train(plan: Plan, config: TrainConfig) -> None:
 def _save(plan: Plan, step: int, report: str) -> None:
     about: dict[str, Any] = {
         "env_id": plan.store.env_id,
+        "env_kwargs": collected_with(plan.store.metadata),
         "episodes": plan.store.num_episodes,
         "environment_steps": plan.store.num_steps,
         "dynamics_updates": step,

@@ -183,6 +183,7 @@ def dream_of_the_ring(
         folder=Path("nowhere"),
         fingerprint=f"ring that pays at {pays}",
         env_id="Ring-v0",
+        env_kwargs={},
         trust=lambda steps: NoTrust(missing="the ring was not calibrated"),
     )
     for module in ("dream.vector_env", "evaluation.gap.starts"):

@@ -26,7 +26,9 @@ from dreamenv.core.errors import (
     InvalidActionError,
     MissingDependencyError,
 )
-from dreamenv.real.minecraft.actions import WalkActions
+from dreamenv.dream.keys import action_meanings, keys_to_action
+from dreamenv.play.controls import controls
+from dreamenv.real.minecraft.actions import WalkActions, nothing_pressed
 from dreamenv.real.minecraft.env import PYTHON
 from dreamenv.real.plugin import collecting, family_of
 from dreamenv.rollouts.pictures import as_recorded
@@ -57,6 +59,29 @@ def test_walking_presses_the_keys_of_the_video_models_data() -> None:
     env.reset(seed=0)
     taken = [env.step(action)[4]["taken"] for action in (1, 2, np.int64(3))]
     assert taken == ["none [0.0, 0.0] 110", "none [0.0, -20.0] 010", "none [0.0, 20.0] 010"]
+    env.close()
+
+
+def test_dreams_of_walking_have_its_names_and_keys() -> None:
+    space = spaces.Discrete(3, start=1)
+    assert action_meanings(NAVIGATE, space) == ["FORWARD", "LEFT", "RIGHT"]
+    keys = keys_to_action(NAVIGATE, space)
+    assert [keys[ord(key),] for key in "wad"] == [1, 2, 3]
+    labels = {each.action: each.label for each in controls(space, NAVIGATE)}
+    assert labels == {1: "forward", 2: "left", 3: "right"}
+
+
+def test_the_spaces_of_minerl_1_and_its_two_ends() -> None:
+    env = gymnasium.make("MineRLBasaltFindCave-v0", path=[STAND_IN])
+    assert len(env.action_space.spaces) == 24 and "hotbar.9" in env.action_space.spaces  # type: ignore[attr-defined]
+    nothing = nothing_pressed(env.action_space.spaces, {})  # type: ignore[attr-defined]
+    frame, _ = as_recorded(env).reset(seed=0)
+    assert frame.shape == (360, 640, 3) and frame.max() == 7
+    assert env.step(nothing)[2:4] == (False, False)
+    assert env.step(nothing | {"ESC": 1})[2:4] == (True, False)
+    env.reset(seed=0)
+    ends = [env.step(nothing)[2:4] for _ in range(60)]
+    assert ends == [(False, False)] * 59 + [(False, True)], "in the last second, and unsaid"
     env.close()
 
 

@@ -72,7 +72,7 @@ class GapConfig:
     dream_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the dream, such as its checkpoint."""
     real_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the real environment."""
+    """Arguments of the real environment, as its rollouts were collected with."""
     seed: int = 0
     """Seed of spawns, noise, agents and intervals."""
     workers: int = 1

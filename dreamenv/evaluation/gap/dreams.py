@@ -92,6 +92,11 @@ class Dreams:
         return self._first.loaded.fingerprint
 
     @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """What the real environment was made with for the rollouts that the model learned from."""
+        return dict(self._first.loaded.env_kwargs)
+
+    @property
     def trust(self) -> Trust:
         """The trust in the model's frames, if it was calibrated."""
         return self._first.loaded.trust(self._first.denoising_steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +98,7 @@ def find_real_world(
     )
     env = world.make()
     try:
-        _require_alike(spec, env.observation_space, env.action_space, dreams)
+        _require_alike(spec, kwargs, env.observation_space, env.action_space, dreams)
         height, width = (env.observation_space.shape or ())[:2]
     finally:
         env.close()
@@ -119,8 +120,14 @@ def require_limit(spec: EnvSpec, steps: int) -> None:
         )
 
 
-def _require_alike(spec: EnvSpec, observations: Space, actions: Space, dreams: Dreams) -> None:
+def _require_alike(
+    spec: EnvSpec, kwargs: dict[str, Any], observations: Space, actions: Space, dreams: Dreams
+) -> None:
     advice = "compare the dream with the environment that its model was trained on"
+    if dreams.env_kwargs != kwargs:
+        recorded = json.dumps(dreams.env_kwargs, sort_keys=True)
+        given = f"with --real-kwargs '{recorded}'" if dreams.env_kwargs else "without --real-kwargs"
+        advice += f": its rollouts were made {given}"
     if actions != dreams.actions:
         raise ConfigError(
             f"{spec.id} takes actions from {actions}, the dream from {dreams.actions}; {advice}"

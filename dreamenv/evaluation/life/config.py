@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.core.ranges import require_ranges
@@ -45,6 +46,8 @@ class LifeConfig:
     """Episodes of each, from the first of the places; 0 for none."""
     real: bool = True
     """Play in the real environment too."""
+    real_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the real environment, as its rollouts were collected with."""
     latest_start: int = 128
     """Step of its episode at which a place begins at the latest: the real environment has to be
     brought there."""

@@ -319,6 +319,7 @@ class _Measurement:
             self._real = RealPlaces(
                 self.loaded.env_id, config.checkpoint, self.loaded.fingerprint, self.size,
                 config.horizon, config.match_tolerance, self.model.config.image_key,
+                config.real_kwargs,
             )  # fmt: skip
         return self._real
 

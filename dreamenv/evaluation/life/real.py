@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class RealPlaces:
         horizon: steps that agents play.
         tolerance: mean difference of grey levels up to which a frame is that of the place.
         image_key: entry of the environment's observations that frames are.
+        kwargs: arguments of the environment.
     """
 
     def __init__(
@@ -39,9 +41,12 @@ class RealPlaces:
         horizon: int,
         tolerance: float = 0.0,
         image_key: str = "",
+        kwargs: dict[str, Any] | None = None,
     ) -> None:
-        spec = find_spec(env_id)
-        world = RealWorld(spec, {}, checkpoint, fingerprint, size, horizon, tolerance, image_key)
+        world = RealWorld(
+            *(find_spec(env_id), kwargs or {}, checkpoint, fingerprint),
+            *(size, horizon, tolerance, image_key),
+        )
         self._player, self._world = RealPlayer(world), world
 
     def turn(self, spawns: Spawns, index: int, turns: Sequence[Turn]) -> dict[str, float]:
@@ -87,7 +92,8 @@ class RealPlaces:
             raise ConfigError(
                 f"{self._world.spec.id} shows another frame than the rollouts at the place of seed "
                 f"{source['seed']} (mean difference of grey levels {visited.difference:.2f}): they "
-                "are of another environment, or of another version or renderer of it; in the last "
-                "case allow for it with --match-tolerance, or do without it with --no-real"
+                "are of another environment, of another version or renderer of it, or made with "
+                f"other arguments than --real-kwargs {self._world.kwargs}; for another renderer "
+                "allow for it with --match-tolerance, or do without it with --no-real"
             )
         return visited.episodes[0]

@@ -29,6 +29,7 @@ STEPS = {
 """Id → steps of an episode as MineRL 0.4.4 has them, None where the game itself says it."""
 ACTIONS = ("forward", "left", "right")
 """What 1, 2 and 3 of `actions=walk` are called."""
+_RIGHT, _LEFT, _UP = 1073741903, 1073741904, 1073741906  # pygame's codes of the arrows
 WANDER = {"wander:0.05": 1.0}
 
 FAMILY = Family(
@@ -42,5 +43,7 @@ FAMILY = Family(
         EnvironmentId("MineRL-v0", "dreamenv.real.minecraft.env:make", {"game": ""}, None, WANDER),
     ),
     owns=lambda env_id: env_id.startswith("MineRL"),
+    actions=ACTIONS,
+    keys={(_UP,): 0, (_LEFT,): 1, (_RIGHT,): 2, (ord("w"),): 0, (ord("a"),): 1, (ord("d"),): 2},
     policies={"wander": Parametrized("dreamenv.real.minecraft.policies:Wanderer", "noise")},
 )

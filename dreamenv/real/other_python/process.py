@@ -157,7 +157,7 @@ class EnvironmentProcess:
                     if not request:
                         waiting.unregister(requests)
                 if replies in pipes:
-                    data = _read(replies, 2**20)
+                    data = _read(replies, 2**16)
                     if data == b"":
                         raise self._death(do)
                     self._in += data or b""

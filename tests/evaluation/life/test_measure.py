@@ -69,6 +69,13 @@ def test_a_perfect_dream_keeps_its_world_and_pays_what_the_real_one_pays(
     assert any("dream / real" in row[0] and row[1].startswith("1.00") for row in rows)
 
 
+def test_the_real_environment_is_made_with_its_arguments(
+    ring: pytest.MonkeyPatch, ring_rollouts: Path
+) -> None:
+    with pytest.raises(ConfigError, match="does not take the arguments {'colour': 'red'}"):
+        measure_life(config(ring_rollouts, real_kwargs={"colour": "red"}, clips=1, horizon=8))
+
+
 def test_a_dream_that_pays_twice_is_found_out(
     ring: pytest.MonkeyPatch, ring_rollouts: Path
 ) -> None:

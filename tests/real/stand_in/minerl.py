@@ -101,5 +101,32 @@ class World(gym.Env):
             info["error"] = "Connection timed out!"
 
 
+class Basalt(gym.Env):
+    """The spaces of MineRL 1.0's tasks, which end by a key, or by time without saying so."""
+
+    KEYS = (
+        "ESC attack back drop forward inventory jump left pickItem right sneak sprint swapHands use"
+    ).split() + [f"hotbar.{i}" for i in range(1, 10)]
+
+    def __init__(self):
+        self.observation_space = gym.Dict({"pov": gym.Box(0, 255, (360, 640, 3), "uint8")})
+        keys = {name: gym.Discrete(2) for name in self.KEYS}
+        self.action_space = gym.Dict(keys | {"camera": gym.Box(-180, 180, (2,), "float32")})
+
+    def reset(self):
+        self.steps = 0
+        return self._observed()
+
+    def step(self, action):
+        self.steps += 1
+        return self._observed(), 0.0, bool(action["ESC"]) or self.steps >= 60, {}
+
+    def _observed(self):
+        pov = np.full((360, 640, 3), 7, "uint8")
+        pov[0, 0] = self.steps
+        return {"pov": pov}
+
+
 gym.register("MineRLNavigate-v0", World, 4)
+gym.register("MineRLBasaltFindCave-v0", Basalt, 61, counted=False)
 gym.register("Unsaid-v0", lambda **given: World(length=4, **given), 4, counted=False)
