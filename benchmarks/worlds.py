@@ -238,7 +238,8 @@ def _measured(
         clips = draw_end_clips(held_out, size, args.clips, CONTEXT, HORIZON)
         ends: dict[str, Any] = score_ends(model, held_out, clips)
     except RolloutError as error:
-        ends = {"missing": str(error)}
+        # Without the folder, which only this machine has.
+        ends = {"missing": str(error).replace(f"{args.folder}/", "")}
     # So many steps that there are enough episodes which are as long.
     long = int(np.sort(held_out.lengths)[-min(LIVES // 2, held_out.num_episodes)])
     steps = max(1, min(LIFE, long + 1 - CONTEXT))
