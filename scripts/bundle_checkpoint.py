@@ -1,7 +1,8 @@
 """Turn a training run into the checkpoint that ships with the package.
 
     python -m scripts.bundle_checkpoint dreamenv/checkpoints/memory_maze_9x9 \\
-        --runs runs/dream/model runs/dream/sharp --rollouts runs/dream/held_out
+        --runs runs/dream/model runs/dream/sharp --starts runs/dream/train \\
+        --rollouts runs/dream/held_out
     python -m benchmarks.open_loop --rollouts runs/dream/held_out
     python -m scripts.bundle_checkpoint dreamenv/checkpoints/memory_maze_9x9 \\
         --runs runs/dream/model runs/dream/sharp --card
@@ -85,9 +86,11 @@ def card(
     near = sum(source.get("near_reward") is not None for source in spawns.sources) / len(spawns)
     yield (
         f"{steps} denoising pass{'es' * (steps > 1)} per frame. Episodes begin from {len(spawns)} "
-        f"stretches of {spawns.frames.shape[1]} real frames of held-out mazes, on which the model "
-        f"was not trained. {f'{near:.0%} of them end shortly before a reward. ' if near else ''}"
-        "The colour of the border after a reward is chance in the real maze and in the dream.\n"
+        f"stretches of {spawns.frames.shape[1]} real frames of "
+        f"{len({source['seed'] for source in spawns.sources})} mazes"
+        f"{f', {near:.0%} of them shortly before a reward' if near else ''}. The model was "
+        "trained on these mazes, so that there could be many; what is measured is of others. The "
+        "colour of the border after a reward is chance in the real maze and in the dream.\n"
     )
     yield "## Measured\n"
     if not results.is_file():
@@ -196,8 +199,9 @@ def main() -> None:
     parser.add_argument("--card", action="store_true", help="only write the card, after measuring")
     parser.add_argument("--steps", type=int, default=2, help="denoising passes per frame")
     parser.add_argument("--rollouts", type=Path, help="store of held-out episodes")
-    parser.add_argument("--spawns", type=int, default=256, help="starting points drawn from it")
-    parser.add_argument("--spawn-frames", type=int, default=20, help="real frames of each")
+    parser.add_argument("--starts", type=Path, help="store that starting points are drawn from")
+    parser.add_argument("--spawns", type=int, default=832, help="starting points")
+    parser.add_argument("--spawn-frames", type=int, default=6, help="real frames of each")
     parser.add_argument(
         "--near-rewards", type=float, default=0.5, help="share of them just before a reward"
     )
@@ -206,8 +210,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.card:
         return write_card(args.runs, args.out, args.results)
-    if args.rollouts is None:
-        parser.error("--rollouts is needed: spawns and trust come from held-out episodes")
+    if args.rollouts is None or args.starts is None:
+        parser.error("--starts and --rollouts are needed: trust comes from held-out episodes")
     model = load_world_model(args.runs[-1])
     sampler = SamplerConfig(steps=args.steps, context_noise=args.context_noise)
     model.config = dataclasses.replace(model.config, sampler=sampler)
@@ -217,7 +221,7 @@ def main() -> None:
         if name in provenance["training"]:
             provenance["training"][name] = Path(provenance["training"][name]).name
     save_world_model(args.out, model, provenance, matrix_dtype=torch.bfloat16)
-    save_spawns(args.out, args.rollouts, args.spawns, args.spawn_frames, args.near_rewards)
+    save_spawns(args.out, args.starts, args.spawns, args.spawn_frames, args.near_rewards)
     if not Trust.load(args.out).calibrated:
         calibrate_checkpoint(args.out, args.rollouts, progress=True)
     atomic_write_json(args.results.with_name("training.json"), training_summary(args.runs))

@@ -28,6 +28,6 @@ collect "$HELD_OUT" 2000 "$ROOT/held_out"
     --dynamics.steps "$UPDATES" --dynamics.batch "$BATCH" --dynamics.learning-rate 1.5e-3 \
     --objective.self-forcing 0.5 --self-forcing-from 0.4 --objective.pure-noise 0.75
 "$PYTHON" -m scripts.bundle_checkpoint "$OUT" --runs "$ROOT/model" --steps "${STEPS:-1}" \
-    --rollouts "$ROOT/held_out"
+    --starts "$ROOT/train" --rollouts "$ROOT/held_out"
 "$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" --clips "$CLIPS"
 "$PYTHON" -m scripts.bundle_checkpoint "$OUT" --runs "$ROOT/model" --card

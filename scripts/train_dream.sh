@@ -39,6 +39,6 @@ collect "$FRAMES" 0 500 "$ROOT/train"
     --held-out "$ROOT/held_out" --out "$ROOT/sharp" --device "$DEVICE" --threads "$THREADS" \
     --decoder.steps "${DECODER_UPDATES:-3600}" --adversary 0.04 --log-every 50
 bundle="$PYTHON -m scripts.bundle_checkpoint ${OUT:=dreamenv/checkpoints/memory_maze_9x9}"
-$bundle --runs "$ROOT/model" "$ROOT/sharp" --rollouts "$ROOT/held_out"
+$bundle --runs "$ROOT/model" "$ROOT/sharp" --starts "$ROOT/train" --rollouts "$ROOT/held_out"
 "$PYTHON" -m benchmarks.open_loop --checkpoint "$OUT" --rollouts "$ROOT/held_out" --steps 4 2 1
 $bundle --runs "$ROOT/model" "$ROOT/sharp" --card

@@ -46,7 +46,8 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.files = {name: _read(folder / f"{name}.json") for name in FILES}
         paths = sorted(folder.glob("training_speed*.json"))
-        self.training = [found for path in paths if (found := _read(path))]
+        # What compares two ways of training in turns is another kind of result.
+        self.training = [found for path in paths if "by_window" in (found := _read(path))]
 
     def __getitem__(self, name: str) -> Result:
         return self.files[name]
