@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from dreamenv.agents.config import AgentConfig
+from dreamenv.dream.spawns import load_spawns, write_spawns
 
 AGENTS = Path(__file__).parents[1] / "agents"
 RECIPES = sorted(AGENTS.glob("*.py"), key=lambda path: path.name)
 ALL = pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
 
 
+@pytest.fixture(scope="module")
+def near_rewards(tmp_path_factory: pytest.TempPathFactory, debug_checkpoint: Path) -> Path:
+    """The untrained model, as if half of its episodes began shortly before a reward."""
+    folder = tmp_path_factory.mktemp("near") / "checkpoint"
+    shutil.copytree(debug_checkpoint, folder)
+    spawns = load_spawns(folder)
+    told = [{**s, "near_reward": 5 if i % 2 else None} for i, s in enumerate(spawns.sources)]
+    write_spawns(folder, dataclasses.replace(spawns, sources=told))
+    return folder
+
+
 @ALL
 def test_a_recipe_trains(
-    path: Path, tmp_path: Path, debug_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, near_rewards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe: AgentConfig = runpy.run_path(str(path))["RECIPE"]
     world = []
     if recipe.env.startswith("DreamEnv"):
-        smaller = recipe.env_kwargs | {"checkpoint": str(debug_checkpoint)}
+        smaller = recipe.env_kwargs | {"checkpoint": str(near_rewards)}
         world = ["--env-kwargs", json.dumps(smaller)]
     few = ["n_steps=2", "batch_size=2", "n_epochs=1"]
     options = ["--out", str(tmp_path / "run"), *world, "--hyperparameters", *few]

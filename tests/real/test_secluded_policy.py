@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from dreamenv.core.errors import ConfigError
 from dreamenv.real.memory_maze.env import MemoryMazeEnv
@@ -82,9 +83,10 @@ def test_where_nothing_hides_it_wanders() -> None:
         "maze_layout": cells,
         "targets_pos": np.array([[1.5, 1.5], [2.5, 2.5]]),
     }
-    env = SimpleNamespace(ground_truth=lambda: truth)
+    inner = SimpleNamespace(ground_truth=lambda: truth)
+    env = SimpleNamespace(unwrapped=inner, action_space=Discrete(6), **vars(inner))
     policy = SecludedPolicy()
-    policy.reset(SimpleNamespace(unwrapped=env, ground_truth=env.ground_truth), 0)  # type: ignore[arg-type]
+    policy.reset(env, 0)  # type: ignore[arg-type]
     assert {policy.act(np.zeros(1)) for _ in range(50)} - {0}
 
 
