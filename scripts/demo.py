@@ -1,7 +1,7 @@
 """`make demo`: train an agent inside a dream of Memory Maze, then score it in both worlds.
 
-Five minutes on two cores. The agent, a small MLP on what the world model remembers, sees no real
-maze until it is scored; beside it stands an agent that acts at random.
+Some ten minutes on two cores. The agent, a small MLP on what the world model remembers, sees no
+real maze until it is scored; beside it stands an agent that acts at random.
 """
 
 from __future__ import annotations
