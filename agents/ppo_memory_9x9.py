@@ -2,9 +2,9 @@
 
     python agents/ppo_memory_9x9.py --out runs/ppo_memory_9x9
 
-Seven minutes on one core make the 50,000 steps; it never sees the real maze. Rewards are rare there
-and in the dream alike: an agent that acts at random meets one in some thousands of steps. So its
-episodes are short and begin shortly before one.
+Five to six minutes on one core (AMD EPYC, five seeds: docs/results/gap/gap.json) make the 50,000
+steps; it never sees the real maze. Rewards are rare there and in the dream alike, so its episodes
+are short and begin shortly before one.
 """
 
 from __future__ import annotations
