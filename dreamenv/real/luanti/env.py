@@ -7,24 +7,21 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 from dreamenv.core.errors import (
     ConfigError,
     EnvironmentUsageError,
-    InvalidActionError,
-    ResetNeededError,
 )
 from dreamenv.real.luanti import ACTIONS
 from dreamenv.real.luanti.game import Game, Told, World, programs
+from dreamenv.real.seen import SeenEnv
 
 SIZES = range(32, 513)
 TURN = math.radians(20)
 
 
-class LuantiEnv(gymnasium.Env[np.ndarray, np.int64]):
+class LuantiEnv(SeenEnv):
     """Walk to and fro between two marked blocks in a meadow of hedges, trees and hills.
 
     The game is Luanti (formerly Minetest), not Minecraft; world, walking and task are ours, in
@@ -55,26 +52,17 @@ class LuantiEnv(gymnasium.Env[np.ndarray, np.int64]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(self, size: int = 64, render_mode: str | None = None) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ConfigError(f"render_mode is None or 'rgb_array', not {render_mode!r}.")
         if size not in SIZES:
             raise ConfigError(
                 f"size is a number of pixels from {SIZES[0]} to {SIZES[-1]}, not {size!r}."
             )
+        super().__init__(ACTIONS, size, render_mode)
         programs()
         self.size = size
-        self.render_mode = render_mode
-        self.observation_space = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.action_space = spaces.Discrete(len(ACTIONS))
         self._game: Game | None = None
         self._closed = False
-        self._frame: np.ndarray | None = None
         self._world: World | None = None
         self._told: Told | None = None
-
-    def get_action_meanings(self) -> list[str]:
-        """A name for each action."""
-        return [name.upper() for name in ACTIONS]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -99,23 +87,11 @@ class LuantiEnv(gymnasium.Env[np.ndarray, np.int64]):
             InvalidActionError: the action is outside 0 to 2.
         """
         self._require_reset("step")
-        if not self.action_space.contains(action):
-            raise InvalidActionError(
-                f"Action {action!r} is outside the action space: give one integer from 0 to "
-                f"{len(ACTIONS) - 1} ({', '.join(ACTIONS)})."
-            )
+        number = self._require_action(action)
         assert self._game is not None
         with self._ending_a_failed_game():
-            self._frame, self._told = self._game.act(int(action))
+            self._frame, self._told = self._game.act(number)
         return self._frame.copy(), self._told.reward, False, False, self.ground_truth()
-
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The last observation, (size, size, 3) uint8, in mode "rgb_array"; otherwise None."""
-        if self.render_mode is None:
-            return None
-        self._require_reset("render")
-        assert self._frame is not None
-        return self._frame.copy()
 
     def ground_truth(self) -> dict[str, np.ndarray]:
         """Positions in nodes (x, y) from the lower left corner, one node being 1.0.
@@ -161,7 +137,4 @@ class LuantiEnv(gymnasium.Env[np.ndarray, np.int64]):
     def _require_reset(self, call: str) -> None:
         if self._closed:
             raise EnvironmentUsageError("This environment was closed; make a new one.")
-        if self._frame is None:
-            raise ResetNeededError(
-                f"{call}() was called before reset(); call reset() first to begin an episode."
-            )
+        super()._require_reset(call)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 from dreamenv.core.errors import (
     ConfigError,
     EnvironmentUsageError,
-    InvalidActionError,
-    ResetNeededError,
 )
 from dreamenv.real.memory_maze import ACTIONS
 from dreamenv.real.memory_maze.simulator import IMAGE_SIZE, SIZES, MazeSimulator
+from dreamenv.real.seen import SeenEnv
 
 
-class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
+class MemoryMazeEnv(SeenEnv):
     """Find the coloured target that the frame's border asks for, again and again, in a 3D maze.
 
     Observation: (64, 64, 3) uint8, the view of a rolling walker with a border of 2 pixels in the
@@ -54,20 +51,11 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
     ) -> None:
         if size not in SIZES:
             raise ConfigError(f"There is no Memory Maze of size {size!r}; choose one of {SIZES}.")
-        if render_mode not in (None, "rgb_array"):
-            raise ConfigError(f"render_mode is None or 'rgb_array', not {render_mode!r}.")
+        super().__init__(ACTIONS, IMAGE_SIZE, render_mode)
         self.size = size
-        self.render_mode = render_mode
         self.extra_obs = extra_obs
-        self.observation_space = spaces.Box(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        self.action_space = spaces.Discrete(len(ACTIONS))
         self._simulator: MazeSimulator | None = MazeSimulator(size, fast_contacts)
-        self._frame: np.ndarray | None = None
         self._episode = 0
-
-    def get_action_meanings(self) -> list[str]:
-        """A name for each action, by which wrappers find the one that does nothing."""
-        return [name.upper() for name in ACTIONS]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -89,21 +77,8 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         """
         simulator = self._open_simulator()
         self._require_reset("step")
-        if not self.action_space.contains(action):
-            raise InvalidActionError(
-                f"Action {action!r} is outside the action space: give one integer from 0 to "
-                f"{len(ACTIONS) - 1} ({', '.join(ACTIONS)})."
-            )
-        self._frame, reward = simulator.step(int(action))
+        self._frame, reward = simulator.step(self._require_action(action))
         return self._frame.copy(), reward, False, False, self._info()
-
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The last observation, (64, 64, 3) uint8, in mode "rgb_array"; otherwise None."""
-        if self.render_mode is None:
-            return None
-        self._require_reset("render")
-        assert self._frame is not None
-        return self._frame.copy()
 
     def ground_truth(self) -> dict[str, np.ndarray]:
         """Positions in cells (x, y) from the lower left corner, one cell being 1.0.
@@ -154,9 +129,3 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, np.int64]):
         if self._simulator is None:
             raise EnvironmentUsageError("This environment was closed; make a new one.")
         return self._simulator
-
-    def _require_reset(self, call: str) -> None:
-        if self._frame is None:
-            raise ResetNeededError(
-                f"{call}() was called before reset(); call reset() first to begin an episode."
-            )
