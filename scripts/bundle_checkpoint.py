@@ -57,8 +57,9 @@ def card(
     results: Path,
     steps: int,
     spawns: Spawns,
+    note: str,
 ) -> Iterator[str]:
-    """The lines of `card.md`."""
+    """The lines of `card.md`; `note` stands below the table of training."""
     yield f"# World model of {provenance['env_id']}\n"
     yield (
         f"{parameters / 1e6:.1f} million parameters, trained by `dreamenv train` on "
@@ -73,6 +74,8 @@ def card(
             "memory by place (landmarks) was added to them.\n"
         )
     yield table(TRAINING, training_rows(runs), texts=len(TRAINING)).rstrip()
+    if note:
+        yield f"\n{note}"
     seconds: dict[str, float] = {}
     for own in (_read([run], "metrics.jsonl") for run in runs):
         for stage, spent in {row["stage"]: row["seconds"] for row in own}.items():
@@ -182,11 +185,11 @@ def training_summary(runs: list[Path]) -> dict[str, Any]:
     return summary
 
 
-def write_card(runs: list[Path], out: Path, results: Path) -> None:
+def write_card(runs: list[Path], out: Path, results: Path, note: str) -> None:
     """Write `card.md` beside the weights in `out`, from the records of the runs and the results."""
     config, provenance = read_config(out)
     parameters = sum(p.numel() for p in load_world_model(out).parameters())
-    told = parameters, results, config.sampler.steps, load_spawns(out)
+    told = parameters, results, config.sampler.steps, load_spawns(out), note
     atomic_write_text(out / CARD, "\n".join(card(runs, provenance, *told)) + "\n")
     print(f"written: {out / CARD}")
 
@@ -206,10 +209,11 @@ def main() -> None:
         "--near-rewards", type=float, default=0.5, help="share of them just before a reward"
     )
     parser.add_argument("--context-noise", type=float, default=0.0)
+    parser.add_argument("--note", default="", help="what the card says besides of the training")
     parser.add_argument("--results", type=Path, default=Path("docs/results/open_loop.json"))
     args = parser.parse_args()
     if args.card:
-        return write_card(args.runs, args.out, args.results)
+        return write_card(args.runs, args.out, args.results, args.note)
     if args.rollouts is None or args.starts is None:
         parser.error("--starts and --rollouts are needed: trust comes from held-out episodes")
     model = load_world_model(args.runs[-1])
