@@ -2,81 +2,38 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dreamenv.cli import main
 from dreamenv.core.errors import (
-    CheckpointError,
     ConfigError,
     DreamEnvError,
     EnvironmentUsageError,
 )
-from dreamenv.dream.spawn_drawing import draw_spawns
 from dreamenv.dream.spawns import Spawns
 from dreamenv.evaluation.gap import paired_episodes
-from dreamenv.evaluation.gap.config import GapConfig
 from dreamenv.evaluation.gap.measure import measure_gap
-from dreamenv.evaluation.gap.page import gap_page
-from dreamenv.evaluation.gap.report import GapReport
 from dreamenv.evaluation.gap.starts import choose_spawns
 from dreamenv.evaluation.gap.transfer import Contender
 from dreamenv.real.replayed import SpawnedEnv
 from dreamenv.rollouts.policies import make_policy
-from dreamenv.rollouts.store import RolloutStore
 from dreamenv.rollouts.worker import record_episode
 from dreamenv.rollouts.writer import RolloutWriter
+from tests.evaluation.gap.ring_reports import HORIZON, LIE, MAIN, SPAWNS, config, gap
 from tests.evaluation.ring_env import (
     PLACES,
     RingEnv,
     SavingRingEnv,
-    add_walkers,
     dream_of_the_ring,
     place_of,
     reward_of,
 )
 
-SPAWNS, HORIZON, LIE = 6, 34, 5
 POPULATION = tuple(f"walker:{a}{b}" for a in (0, 1, 2) for b in (0, 1, 2))
-MAIN = "walker:11"
-
-
-@pytest.fixture(scope="module")
-def spawns(ring_rollouts: Path) -> Spawns:
-    return draw_spawns(RolloutStore(ring_rollouts), SPAWNS, 6, (PLACES, PLACES), latest_start=30)
-
-
-@pytest.fixture
-def ring(monkeypatch: pytest.MonkeyPatch, spawns: Spawns) -> pytest.MonkeyPatch:
-    """Walkers, and a dream that is exact."""
-    add_walkers(monkeypatch)
-    dream_of_the_ring(monkeypatch, spawns)
-    return monkeypatch
-
-
-def config(**changes: Any) -> GapConfig:
-    values: dict[str, Any] = {
-        "agents": (MAIN,),
-        "real": "SavingRing-v0",
-        "dream": "DreamEnv-v0",
-        "spawns": SPAWNS,
-        "horizon": HORIZON,
-        "clips": SPAWNS,
-        "clip_horizon": 16,
-        "dream_kwargs": {"checkpoint": "bundled:ring"},
-        "progress": False,
-    }
-    return GapConfig(**{**values, **changes})
-
-
-def gap(**changes: Any) -> GapReport:
-    return measure_gap(config(**changes))
 
 
 def certain(interval: dict[str, Any], value: float) -> bool:
@@ -266,133 +223,6 @@ def test_transfer_compares_agents_in_the_same_full_episodes(ring: pytest.MonkeyP
     assert limit.result["transfer"][0]["steps_per_episode"] == 20
     with pytest.raises(ConfigError, match="no limit of its own: give --real-horizon"):
         gap(transfer=contenders)
-
-
-def test_the_page_needs_no_other_file_and_the_line_is_one(
-    ring: pytest.MonkeyPatch, spawns: Spawns, tmp_path: Path
-) -> None:
-    dream_of_the_ring(ring, spawns, pays=(0, LIE))
-    report = gap(
-        population=("walker:00", "walker:22", "random"),
-        transfer=(Contender("dream <i>", MAIN),),
-        real_horizon=12,
-        real_episodes=2,
-    )
-    data, page = report.save(tmp_path / "new" / "gap", "dreamenv gap <x>")
-    text = page.read_text()
-    links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", text)
-    assert links and all(link.startswith("data:image/") for link in links)
-    assert not re.search(r"<(script|link|iframe|object)\b", text)
-    assert "dream &lt;i&gt;" in text and "<i>" not in text and "gap &lt;x&gt;" in text
-    for heading in ("Returns", "Ranking", "Transfer", "Open loop", "Exploitation"):
-        assert f"<h2>{heading}" in text
-    assert text.count("data:image/png") == 5, "the clips and four worst cases"
-    assert json.loads(data.read_text())["command"] == "dreamenv gap <x>"
-    assert "NaN" not in data.read_text()
-    assert "\n" not in report.summary() and "Spearman" in report.summary()
-
-
-def test_a_page_is_made_again_of_the_stored_report() -> None:
-    """Of what version 0.1 measured; its pictures are not stored with the numbers."""
-    stored = Path(__file__).parents[3] / "docs" / "results" / "gap"
-    result = json.loads((stored / "gap.json").read_text(encoding="utf-8"))
-    blank = np.zeros((4, 4, 3), np.uint8)
-    clips = dict.fromkeys(result["open_loop"], blank)
-    page = gap_page(result, {}, clips, result["command"])
-
-    def rows(text: str) -> list[str]:
-        return [html.unescape(row) for row in re.findall(r"<tr>.*?</tr>", text, re.DOTALL)]
-
-    assert rows(page) == rows((stored / "gap.html").read_text(encoding="utf-8"))
-    assert GapReport(result).summary().endswith("spawns reached")
-
-
-def test_a_life_that_was_not_measured_is_refused_before_anything_is_played(
-    ring: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match="dreamenv life"):
-        measure_gap(config(life=tmp_path), tmp_path / "episodes")
-    assert not (tmp_path / "episodes").exists()
-
-
-def test_the_command_writes_both_and_prints_one_line(
-    ring_checkpoint: Path, ring_rollouts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "gap"
-    kwargs = json.dumps({"checkpoint": str(ring_checkpoint)})
-    command = ["gap", "--agents", "random", "--dream", "DreamEnv-v0", "--real", "Ring-v0"]
-    command += ["--dream-kwargs", kwargs, "--rollouts", str(ring_rollouts), "--spawns", "4"]
-    command += ["--population", "sticky:0.5", "forward:0.9", "--latest-start", "20"]
-    command += ["--horizon", "10", "--clips", "4", "--clip-horizon", "6", "--out", str(out)]
-    assert main(command) == 0
-    line = capsys.readouterr().out.splitlines()
-    assert len(line) == 1 and "random: dream 10.00" in line[0] and "4 of 4 spawns" in line[0]
-    written = json.loads((out / "gap.json").read_text())
-    assert set(written["open_loop"]) == {"random", "rollouts"}
-    assert written["open_loop"]["rollouts"]["context"] == 32
-    assert written["spawns"]["from"] == "rollouts" and written["spawns"]["latest_start"] == 20
-    # The untrained model pays at every step, whatever happens.
-    assert written["agents"][0]["return"]["dream"]["mean"] == 10
-    assert written["dream"]["weights_sha256"] and (out / "gap.html").stat().st_size > 10_000
-
-
-def test_mistyped_options_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["gap", "--agents", "random", "--real", "Ring-v0", "--out", str(tmp_path / "out")]
-    for kwargs in ("{checkpoint: x}", "[1]"):
-        with pytest.raises(SystemExit):
-            main([*command, "--dream-kwargs", kwargs])
-    errors = capsys.readouterr().err
-    assert "no JSON" in errors and "must be a JSON object" in errors
-    (tmp_path / "out").write_text("")
-    assert main(command) == 2
-    assert "is a file; give a folder" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([*command[:-1], str(tmp_path / "new"), "--transfer", "runs/a"])
-    assert "Value error" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"real": "Rign-v0"}, "unknown environment id 'Rign-v0'; did you mean .*Ring-v0"),
-        ({"dream": "DreamEnv-MemoryMaz-v0"}, "did you mean DreamEnv-MemoryMaze-v0"),
-        ({"real": "no_such_module:Ring-v0"}, "cannot import 'no_such_module'"),
-        ({"dream": "Ring-v0"}, "Ring-v0 is not a dreamt environment"),
-        ({"real_kwargs": {"actions": 5}}, r"Discrete\(5\).*the dream from\s+Discrete\(3\)"),
-        ({"real_kwargs": {"colour": "red"}}, "does not take the arguments"),
-        ({"dream_kwargs": {"checkpoint": "bundled:ring", "depth": 3}}, "does not take"),
-        ({"dream_kwargs": {"horizon": 9}}, "leave 'horizon' out"),
-        ({"dream_kwargs": {"min_trust": 0.5}}, "leave 'min_trust' out"),
-        ({"real": "ShortRing-v0"}, "ends its episodes after 20 steps.*--latest-start"),
-        ({"real_kwargs": {"nan_at": 34}}, "no number"),
-        ({"latest_start": -1}, "latest_start must be a whole number of at least 0, not -1"),
-        ({"near_rewards": 0.5}, "give --rollouts"),
-        ({"agents": ()}, "at least one agent"),
-        ({"spawns": 0}, "spawns must be at least 1"),
-        ({"horizon": 0}, "horizon must be at least 1"),
-        ({"clips": -1}, "clips must be at least 0"),
-        ({"clip_horizon": 35}, "clips of 35 imagined frames.*only 34 steps"),
-        ({"workers": 0}, "workers must be at least 1"),
-        ({"real_horizon": 0}, "real horizon must be at least 1"),
-    ],
-)
-def test_mistakes_are_explained(
-    ring: pytest.MonkeyPatch, changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        gap(**changes)
-
-
-def test_spawns_of_earlier_versions_are_refused(ring: pytest.MonkeyPatch, spawns: Spawns) -> None:
-    old = [{"seed": s["seed"], "start": s["start"]} for s in spawns.sources]
-    dream_of_the_ring(ring, Spawns(spawns.frames, spawns.actions, old))
-    with pytest.raises(ConfigError, match="stored by an earlier version.*--rollouts"):
-        gap()
-
-
-def test_missing_agents_are_named(ring: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CheckpointError, match="no agent at"):
-        gap(population=("runs/absent.zip",))
 
 
 def test_worker_processes_play_the_same_and_their_death_is_told(
