@@ -139,3 +139,15 @@ def test_without_calibration_there_is_no_trust(debug_checkpoint: Path, tmp_path:
     assert "trust" not in info and info["_uncertainty"].all()
     with pytest.raises(CheckpointError, match=r"has no trust.json.*write one with"):
         DreamEnv(folder, min_trust=0.5)
+
+
+def test_what_a_step_is_expected_to_pay_is_told_whatever_it_paid(debug_checkpoint: Path) -> None:
+    env = DreamVectorEnv(2, debug_checkpoint, 4)
+    env.reset(seed=0)
+    assert np.isnan(env.expected_rewards()).all()
+    paid = DreamVectorEnv(2, debug_checkpoint, 4, reward="expected")
+    paid.reset(seed=0)
+    env.step(np.zeros(2, np.int64))
+    np.testing.assert_allclose(
+        env.expected_rewards(), paid.step(np.zeros(2, np.int64))[1], rtol=1e-6
+    )

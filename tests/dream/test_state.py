@@ -17,30 +17,15 @@ import torch
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
-from dreamenv.core.errors import CheckpointError, EnvironmentUsageError
+from dreamenv.core.errors import EnvironmentUsageError
 from dreamenv.dream.env import DreamEnv
 from dreamenv.dream.state import DreamState
 from dreamenv.dream.vector_env import DreamVectorEnv
 from dreamenv.world_model.checkpoint import load_world_model, save_world_model
 from dreamenv.world_model.model import WorldModel
 from dreamenv.world_model.state import State
-from tests.dream.counting_dream import ACTIONS, install
-
-SLOTS, HORIZON = 3, 4
-ACTIONS_TAKEN = np.random.default_rng(1).integers(0, ACTIONS, (6, SLOTS))
-
-
-def begin(
-    checkpoint: Path, mode: AutoresetMode | str = "SameStep", **kwargs: Any
-) -> DreamVectorEnv:
-    """A dream whose state has every part: memory shown, rewards drawn, slots of several ages."""
-    arguments: dict[str, Any] = {"observation": "memory", "reward": "sampled"} | kwargs
-    env = DreamVectorEnv(SLOTS, checkpoint, HORIZON, 1, mode, **arguments)
-    env.reset(seed=0)
-    env.step(np.zeros(SLOTS, np.int64))
-    env.reset(options={"reset_mask": np.array([False, True, False]), "spawn": 2})
-    env.step(np.ones(SLOTS, np.int64))
-    return env
+from tests.dream.counting_dream import install
+from tests.dream.stateful import ACTIONS_TAKEN, HORIZON, SLOTS, begin
 
 
 def play(env: DreamVectorEnv) -> list[Any]:
@@ -264,72 +249,6 @@ def test_states_of_a_cache_that_grows(debug_checkpoint: Path, tmp_path: Path) ->
     assert same(first, play(env))
 
 
-def test_a_state_of_other_weights_is_refused(debug_checkpoint: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(debug_checkpoint, tmp_path / "model")
-    model = load_world_model(folder)
-    with torch.no_grad():
-        model.head.reward.bias.add_(1)
-    save_world_model(folder, model, {"env_id": "Counting-v0"})
-    state = begin(debug_checkpoint).get_state()
-    for env in (DreamVectorEnv(SLOTS, folder), DreamEnv(folder)):
-        env.reset(seed=0)
-        with pytest.raises(EnvironmentUsageError, match="dreamt by other weights"):
-            env.set_state(state)
-    pickled = pickle.dumps(begin(folder))
-    shutil.copy(debug_checkpoint / "model.safetensors", folder)
-    with pytest.raises(EnvironmentUsageError, match="dreamt by other weights"):
-        pickle.loads(pickled)
-
-
-def test_misuse_is_explained(debug_checkpoint: Path) -> None:
-    env, single = DreamVectorEnv(2, debug_checkpoint), DreamEnv(debug_checkpoint)
-    for ask in (env.get_state, single.get_state, lambda: env.fork(2), lambda: single.fork(2)):
-        with pytest.raises(EnvironmentUsageError, match=r"no state before reset\(\)"):
-            ask()
-    env.reset(seed=0)
-    single.reset(seed=0)
-    for n in (0, -1):
-        for fork in (env.fork, single.fork, env.get_state().repeat):
-            with pytest.raises(EnvironmentUsageError, match=f"forks into 1 or more, not {n}"):
-                fork(n)
-    with pytest.raises(EnvironmentUsageError, match=r"has 1 slots, the environment 2; take some"):
-        env.set_state(single.get_state())
-    with pytest.raises(EnvironmentUsageError, match="holds 2 dreams, this is one; take one"):
-        single.set_state(env.get_state())
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def of_another_version(path: Path) -> None:
-    state = DreamState.load(path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dreamenv.dream.state.VERSION", 7)
-        state.save(path)
-
-
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (Path.unlink, "no saved dream at"),
-        (cut, "is no saved dream, or damaged"),
-        (lambda path: path.write_bytes(b"nothing"), "is no saved dream, or damaged"),
-        (of_another_version, "its version is 7, not 1"),
-    ],
-)
-def test_files_that_are_no_states(
-    debug_checkpoint: Path, tmp_path: Path, harm: Callable[[Path], object], message: str
-) -> None:
-    path = tmp_path / "dream"
-    begin(debug_checkpoint).get_state().save(path)
-    harm(path)
-    with pytest.raises(CheckpointError, match=message):
-        DreamState.load(path)
-    with pytest.raises(CheckpointError, match="is no saved dream, or damaged"):
-        DreamState.load(debug_checkpoint / "model.safetensors")
-
-
 def test_states_taken_of_some_slots_and_joined_go_on_as_their_dreams(
     debug_checkpoint: Path,
 ) -> None:
@@ -359,15 +278,3 @@ def test_caches_of_unequal_age_are_joined(debug_checkpoint: Path, tmp_path: Path
     ]
     keys = State.join(states).layers[0]["keys"]
     assert keys[..., 0].tolist() == [[3, 3, 3], [0, 0, 1]]
-
-
-def test_what_a_step_is_expected_to_pay_is_told_whatever_it_paid(debug_checkpoint: Path) -> None:
-    env = DreamVectorEnv(2, debug_checkpoint, HORIZON)
-    env.reset(seed=0)
-    assert np.isnan(env.expected_rewards()).all()
-    paid = DreamVectorEnv(2, debug_checkpoint, HORIZON, reward="expected")
-    paid.reset(seed=0)
-    env.step(np.zeros(2, np.int64))
-    np.testing.assert_allclose(
-        env.expected_rewards(), paid.step(np.zeros(2, np.int64))[1], rtol=1e-6
-    )
